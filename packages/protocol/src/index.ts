@@ -1,0 +1,5 @@
+export * from "./agent.ts";
+export * from "./codes.ts";
+export * from "./headers.ts";
+export * from "./problem.ts";
+export * from "./states.ts";
