@@ -1,2 +1,3 @@
 export * from "./clock.ts";
 export * from "./provider.ts";
+export * from "./store.ts";

@@ -114,9 +114,8 @@ export function memoryStore(): MemoryStore {
       for (const key of byEntryTime.walk("asc", position, query.fromMs)) {
         if (query.untilMs !== undefined && key.ms >= query.untilMs) return;
         const entry = entriesById.get(key.id as EntryId);
-        if (!entry) continue;
-        if (query.tenantId !== undefined && entry.tenantId !== query.tenantId)) continue;
-        if (query.sandboxId !== undefined && entry.sandboxId !== query.sandboxId) continue;
+        if (!entry || entry.tenantId !== (query.tenantId ?? entry.tenantId)) continue;
+        if (entry.sandboxId !== (query.sandboxId ?? entry.sandboxId)) continue;
         yield [key, entry];
       }
     });
