@@ -1,0 +1,129 @@
+import { type IncomingMessage, request as openRequest } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Downstream } from "./downstream.ts";
+import type { Upstream } from "./pools.ts";
+import type { Counters } from "./stats.ts";
+
+/** One upgrade on its way to an agent. */
+export interface Splice {
+  readonly downstream: Downstream;
+  readonly upstream: Upstream;
+  /** The client's connection, taken off its HTTP server. */
+  readonly socket: Duplex;
+  /** What the client sent after its head, before any answer. */
+  readonly head: Buffer;
+  /** Headers for the agent, without `connection` and `upgrade`. */
+  readonly headers: string[];
+  readonly counters: Counters;
+  /** How long the agent may think about it, milliseconds. */
+  readonly upgradeMsMax: number;
+  /** Called once when no answer was begun; `isUnsent` when the agent has seen no byte. */
+  onFailure(error: Error, isUnsent: boolean): void;
+}
+
+/**
+ * Asks the agent to upgrade, and ties the two connections together once it has said 101.
+ *
+ * Not one byte of the client's goes up before that: were the agent to refuse, it would read them
+ * as the next request, past every check of the gateway. A refusal is passed on as an answer, and
+ * the connection closed after it.
+ */
+export function splice(to: Splice): void {
+  const { downstream, socket, counters } = to;
+  const { request } = downstream;
+  let isUnsent = true;
+  let sent: ReturnType<typeof openRequest>;
+  try {
+    sent = openRequest({
+      createConnection: (_options, callback) => {
+        to.upstream.connector.open((error, opened) => {
+          isUnsent = opened === null;
+          // Node's own callback takes an error alone; its type does not say so.
+          if (opened === null) (callback as (error: Error | null) => void)(error);
+          else callback(null, opened);
+        });
+        return undefined;
+      },
+      method: request.method,
+      path: request.url,
+      headers: [...to.headers, "connection", "upgrade", "upgrade", request.headers.upgrade ?? ""],
+      setHost: false,
+    });
+  } catch (error) {
+    to.onFailure(error instanceof Error ? error : new Error(String(error)), true);
+    return;
+  }
+  let answer: IncomingMessage | undefined;
+  const timer = setTimeout(() => sent.destroy(new Error("timeout")), to.upgradeMsMax);
+  downstream.attach({
+    pause: () => answer?.pause(),
+    resume: () => answer?.resume(),
+    abort: () => sent.destroy(),
+  });
+
+  sent.on("upgrade", (message, upstreamSocket, upstreamHead) => {
+    clearTimeout(timer);
+    if (!downstream.hasClient) {
+      upstreamSocket.destroy();
+      return;
+    }
+    downstream.detach();
+    counters.upgrades += 1;
+    socket.write(headOf(message), "latin1");
+    if (upstreamHead.length > 0) socket.write(upstreamHead);
+    if (to.head.length > 0) upstreamSocket.write(to.head);
+    counters.bytesUp += to.head.length;
+    counters.bytesDown += upstreamHead.length;
+    tie(socket, upstreamSocket, counters);
+  });
+  sent.on("response", (message) => {
+    clearTimeout(timer);
+    answer = message;
+    try {
+      downstream.start(message.statusCode ?? 502, message.statusMessage ?? "", message.rawHeaders);
+    } catch (error) {
+      sent.destroy(error instanceof Error ? error : undefined);
+      return;
+    }
+    message.on("data", (chunk: Buffer) => downstream.write(chunk));
+    message.on("end", () => downstream.end(message.rawTrailers));
+    message.on("error", () => {
+      counters.cuts += 1;
+      downstream.cut();
+    });
+  });
+  sent.on("error", (error) => {
+    clearTimeout(timer);
+    if (answer === undefined) to.onFailure(error, isUnsent);
+  });
+  sent.end();
+}
+
+/** Ties two connections: back-pressure and half-closing both ways; the end of one ends the other. */
+function tie(client: Duplex, agent: Duplex, counters: Counters): void {
+  client.on("data", (chunk: Buffer) => {
+    counters.bytesUp += chunk.length;
+  });
+  agent.on("data", (chunk: Buffer) => {
+    counters.bytesDown += chunk.length;
+  });
+  client.pipe(agent);
+  agent.pipe(client);
+  client.on("error", () => agent.destroy());
+  agent.on("error", () => client.destroy());
+  client.on("close", () => {
+    if (!agent.writableEnded || client.errored !== null) agent.destroy();
+  });
+  agent.on("close", () => {
+    if (!client.writableEnded || agent.errored !== null) client.destroy();
+  });
+}
+
+function headOf(message: IncomingMessage): string {
+  let head = `HTTP/1.1 101 ${message.statusMessage ?? "Switching Protocols"}\r\n`;
+  const raw = message.rawHeaders;
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    if (!raw[i]?.toLowerCase().startsWith("soulbox-")) head += `${raw[i]}: ${raw[i + 1]}\r\n`;
+  }
+  return `${head}\r\n`;
+}
