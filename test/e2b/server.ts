@@ -42,10 +42,17 @@ const PRINTED = {
 } as const;
 type Printed = { -readonly [name in keyof typeof PRINTED]?: string };
 
+/** How the server under test is started. */
+export interface ServerOptions {
+  readonly provider: ProviderName;
+  /** Any program that prints the same lines, relative to the repository. */
+  readonly program?: string | undefined;
+}
+
 /** Starts `functions/local.ts` on a free port with an empty data directory of its own. */
-export async function startServer(options: { provider: ProviderName }): Promise<Server> {
+export async function startServer(options: ServerOptions): Promise<Server> {
   const dataDir = await mkdtemp(join(tmpdir(), "soulbox-e2b-"));
-  const child = spawn(process.execPath, ["functions/local.ts"], {
+  const child = spawn(process.execPath, [options.program ?? "functions/local.ts"], {
     cwd: REPOSITORY,
     env: {
       ...process.env,

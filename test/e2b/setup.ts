@@ -19,7 +19,7 @@ let server: Server | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
   const provider = chosenProvider();
-  server = await startServer({ provider });
+  server = await startServer({ provider, program: process.env.SOULBOX_TEST_PROGRAM });
   const { url, apiKey } = server;
   project.provide("soulbox", { provider, url, apiKey, run: randomUUID() });
 }
