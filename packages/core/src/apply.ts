@@ -3,7 +3,7 @@ import { ControlPlaneError, hasCode } from "./errors.ts";
 import type { SandboxId, TenantId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
 import type { Ports } from "./ports/ports.ts";
-import type { CounterMove } from "./ports/store.ts";
+import type { Change, CounterMove } from "./ports/store.ts";
 import { isLive, type Sandbox } from "./sandbox.ts";
 import { type SandboxEvent, transition } from "./state.ts";
 
@@ -39,9 +39,37 @@ export async function apply(
   if (step === undefined) return undefined;
   const { after, entries } = ports.meter.post(before, step.next, step.boundaryMs);
   const counters = quotaMoves(before, after, Number.MAX_SAFE_INTEGER);
-  await ports.store.commit({ before, after, entries, counters });
+  await commitSurely(ports, { before, after, entries, counters });
   if (event.kind !== "proven") logMove(ports, before, after, event);
   return after;
+}
+
+/**
+ * Commits a change whose answer may get lost: reading the row again then tells whether it is ours.
+ *
+ * @throws version_conflict when it isn't, whatever the store's `timeout` left open.
+ */
+export async function commitSurely(ports: Ports, change: Change): Promise<void> {
+  const { before, after } = change;
+  try {
+    await ports.store.commit(change);
+  } catch (error) {
+    if (!hasCode(error, "timeout")) throw error;
+    const found = await ports.store.get(after.id);
+    const isOurs =
+      found?.version === after.version &&
+      found.state === after.state &&
+      found.endReason === after.endReason &&
+      found.provenAtMs === after.provenAtMs &&
+      found.dueAtMs === after.dueAtMs;
+    if (isOurs) return;
+    if (before === undefined && found === undefined) throw error;
+    throw new ControlPlaneError(
+      "version_conflict",
+      `The commit of ${after.id} at version ${after.version} did not happen.`,
+      { cause: error },
+    );
+  }
 }
 
 /**

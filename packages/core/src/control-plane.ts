@@ -43,7 +43,7 @@ export interface ControlPlane {
   get(caller: Caller, id: SandboxId): Promise<Sandbox>;
   list(caller: Caller, query: Omit<ListQuery, "tenantId">): Promise<Page<Sandbox>>;
   /**
-   * Commits `pausing`.
+   * Commits `pausing`. On its way there already: unchanged.
    *
    * @throws state_conflict unless it is running; sandbox_ended; unsupported when its provider can't.
    */
@@ -177,7 +177,8 @@ export function createControlPlane(ports: Ports): ControlPlane {
   };
 }
 
-function pauseEvent(ports: Ports, row: Sandbox): SandboxEvent {
+function pauseEvent(ports: Ports, row: Sandbox): SandboxEvent | undefined {
+  if (row.state === "pausing") return undefined;
   if (row.state !== "running") throw conflict("pause", row);
   if (providerOf(ports, row.place)?.suspend === undefined) {
     throw new ControlPlaneError(

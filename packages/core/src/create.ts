@@ -1,4 +1,4 @@
-import { quotaMoves } from "./apply.ts";
+import { commitSurely, quotaMoves } from "./apply.ts";
 import { providerOf } from "./call-provider.ts";
 import { ControlPlaneError, hasCode } from "./errors.ts";
 import { LIMITS } from "./limits.ts";
@@ -88,7 +88,7 @@ async function commitNew(
     keepUntilMs: after(sandbox.createdAtMs, LIMITS.onceMs),
   };
   try {
-    await ports.store.commit({
+    await commitSurely(ports, {
       before: undefined,
       after: created,
       entries,

@@ -66,6 +66,9 @@ function checkRow(row: Sandbox, { nowMs, lateMsMax }: Snapshot): readonly Violat
     if (row.endReason === undefined) claim("I7", "it is final without a reason");
     if (row.endedAtMs === undefined) claim("I7", "it is final without an end time");
     if (row.dueAtMs !== undefined) claim("I7", "it is final and still due");
+    if (row.endReason === "expired" && (row.endedAtMs ?? 0) < row.expiresAtMs) {
+      claim("I5", `it expired at ${row.endedAtMs}, before its expiry ${row.expiresAtMs}`);
+    }
   } else {
     if (row.dueAtMs === undefined) claim("I7", "nobody will ever look at it");
     if (!isResting(row.state) && row.deadlineMs === undefined) claim("I7", "it has no deadline");
@@ -116,6 +119,17 @@ function checkLedger(row: Sandbox, entries: readonly LedgerEntry[]): readonly Vi
     }
     const launchId = launchOf({ ...row, incarnation: open.incarnation });
     if (open.id !== entryIdOf(launchId, open.interval, "open")) claim(`${open.id} is misnamed`);
+  }
+  if (isFinal(row.state) && row.startedAtMs !== undefined && row.endedAtMs !== undefined) {
+    const livedMs = row.endedAtMs - row.startedAtMs;
+    const billedMs = closes.reduce((sum, close) => sum + close.billedMs, 0);
+    if (billedMs !== livedMs) claim(`it lived ${livedMs} ms, ${billedMs} are billed`);
+  }
+  const last = opens.toSorted((a, b) => b.interval - a.interval)[0];
+  if (row.endReason === "expired" && row.endedAtMs !== undefined && last !== undefined) {
+    const paidUntilMs = Math.max(row.expiresAtMs, last.atMs);
+    if (row.endedAtMs > paidUntilMs)
+      claim(`it is billed ${row.endedAtMs - paidUntilMs} ms past its expiry`);
   }
   if (closes.length > opens.length) claim(`${closes.length} closes for ${opens.length} opens`);
   if (paidState(row.state) !== row.billing?.state) {

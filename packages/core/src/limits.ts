@@ -27,6 +27,8 @@ export const LIMITS = {
   throttleTries: 3,
   /** Reads and conditional writes that lost a race are decided again this often. */
   conflictTries: 8,
+  /** Clocks of two control planes are never further apart; functions are synchronised to less. */
+  clockSkewMs: durationMs(5000),
   /** Live rows are proven alive at most this often: it bounds what a loss leaves unbilled. */
   proofMs: durationMs(5 * MINUTE_MS),
   /** An instance that no row claims is left alone this long after its start. */

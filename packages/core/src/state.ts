@@ -128,7 +128,7 @@ function changes(before: Sandbox, event: SandboxEvent, atMs: EpochMs): Partial<S
         tries: 0,
       };
     case "pause":
-      return { deadlineMs: after(atMs, LIMITS.pauseMsMax), provenAtMs: atMs };
+      return { deadlineMs: after(atMs, LIMITS.pauseMsMax) };
     case "paused":
       return { expiresAtMs: after(atMs, LIMITS.pausedMsMax), provenAtMs: atMs };
     case "unpaused":

@@ -52,7 +52,7 @@ export async function sweep(
         if (await remove(ports, provider, region, observation, signal)) {
           orphans.push(observation.launchId);
         }
-      } else await keep(ports, observation, signal);
+      } else await keep(ports, provider, observation, signal);
     }
     cursor = page.value.next;
   } while (cursor !== undefined);
@@ -88,8 +88,13 @@ async function remove(
   return outcome.ok;
 }
 
-/** Records a proof of life when the last is old, and ends what broke a measured limit. */
-async function keep(ports: Ports, observation: Observation, signal: AbortSignal): Promise<void> {
+/** Records a proof of life when the last is old, ends what broke a measured limit, and mends drift. */
+async function keep(
+  ports: Ports,
+  provider: Provider,
+  observation: Observation,
+  signal: AbortSignal,
+): Promise<void> {
   const launch = parseLaunchId(observation.launchId);
   if (launch === undefined) return;
   const row = await decide(ports, launch.sandboxId, (now) => {
@@ -101,6 +106,31 @@ async function keep(ports: Ports, observation: Observation, signal: AbortSignal)
   if (row.state === "terminating" && observation.breach !== undefined) {
     await settleSandbox(ports, row, signal);
   }
+  if (row.incarnation === launch.incarnation) await mend(ports, provider, row, observation, signal);
+}
+
+/**
+ * Repeats a pause or resume that a late call undid: a call that was given up may still take effect
+ * when the sandbox has moved on. Both calls succeed when there is nothing to do.
+ */
+async function mend(
+  ports: Ports,
+  provider: Provider,
+  row: Sandbox,
+  observation: Observation,
+  signal: AbortSignal,
+): Promise<void> {
+  const { suspend } = provider;
+  const isFrozen = row.state === "running" && observation.phase === "paused";
+  const isThawed = row.state === "paused" && observation.phase === "running";
+  if (suspend === undefined || (!isFrozen && !isThawed)) return;
+  const instance = instanceOf(row, launchOf(row));
+  const what = isFrozen ? "resume" : "pause";
+  const call = { what, limitMs: LIMITS.callMsMax, fields: { launchId: instance.launchId } };
+  const outcome = await callProvider(ports, provider, call, signal, async (bounded) => {
+    await suspend[what](instance, bounded);
+  });
+  ports.log("sandbox.mended", { sandboxId: row.id, state: row.state, call: what, ok: outcome.ok });
 }
 
 async function findLost(
@@ -136,7 +166,7 @@ async function isLost(
   if (row === undefined || row.incarnation !== listed.incarnation || isFinal(row.state))
     return false;
   const startedMs = elapsed(row.startedAtMs ?? row.createdAtMs, ports.clock.now());
-  if (startedMs < provider.traits.readLagMs) return false;
+  if (startedMs < provider.traits.readLagMs + LIMITS.clockSkewMs) return false;
   const launchId = launchOf(row);
   const call = { what: "inspect", limitMs: LIMITS.callMsMax, fields: { launchId } };
   const outcome = await callProvider(ports, provider, call, signal, (bounded) =>
