@@ -1,0 +1,107 @@
+import type Dockerode from "dockerode";
+import {
+  BRIDGE_NAME,
+  egressScript,
+  NETWORK_NAME,
+  RESOLVERS_SCRIPT,
+  resolversOf,
+} from "./egress.ts";
+import { statusOf } from "./faults.ts";
+import type { RunOnHost } from "./host.ts";
+import { abortable } from "./slots.ts";
+
+/** The one bridge that all sandboxes with a network are on. */
+export interface SandboxNetwork {
+  /**
+   * Makes sure that the bridge is there and its rules are laid; a success is remembered for 30 s.
+   * Concurrent callers share the work.
+   *
+   * @param pickHost Who can lay the rules, asked once the bridge is there; `undefined` = nobody.
+   * @returns True when the rules are laid.
+   * @throws what the engine's client threw for the bridge. Rules that can't be laid are no error.
+   */
+  ensure(pickHost: () => RunOnHost | undefined): Promise<boolean>;
+  /** The next {@link ensure} looks again. */
+  forget(): void;
+}
+
+/** What {@link createSandboxNetwork} needs. */
+export interface SandboxNetworkOptions {
+  readonly docker: Dockerode;
+  /** Resolvers that the engine's DNS asks. Default: those of its host's `resolv.conf`. */
+  readonly resolvers: readonly string[] | undefined;
+  readonly log: (line: string) => void;
+  /** A clock that never goes back, milliseconds. */
+  readonly nowMs: () => number;
+}
+
+/** Somebody may flush the host's rules: they are laid again this often, milliseconds. */
+const RULES_MS_MAX = 30_000;
+
+/** See {@link SandboxNetwork}. */
+export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNetwork {
+  const { docker, log, nowMs } = options;
+  let laid: { readonly filtered: boolean; readonly atMs: number } | undefined;
+  let laying: Promise<boolean> | undefined;
+
+  const layRules = async (host: RunOnHost, signal: AbortSignal): Promise<boolean> => {
+    try {
+      const resolvers = options.resolvers ?? resolversOf(await host(RESOLVERS_SCRIPT, signal));
+      await host(egressScript(resolvers), signal);
+      return true;
+    } catch (error) {
+      log(`the egress rules can't be laid: ${error instanceof Error ? error.message : error}`);
+      return false;
+    }
+  };
+
+  const lay = async (pickHost: () => RunOnHost | undefined): Promise<boolean> => {
+    const signal = AbortSignal.timeout(LAY_MS_MAX);
+    await ensureBridge(docker, signal);
+    const host = pickHost();
+    const filtered = host !== undefined && (await layRules(host, signal));
+    laid = { filtered, atMs: nowMs() };
+    return filtered;
+  };
+
+  return {
+    ensure(pickHost) {
+      const isFresh = laid !== undefined && nowMs() - laid.atMs < RULES_MS_MAX;
+      if (isFresh && laid?.filtered) return Promise.resolve(true);
+      laying ??= lay(pickHost).finally(() => {
+        laying = undefined;
+      });
+      return laying;
+    },
+    forget() {
+      laid = undefined;
+    },
+  };
+}
+
+/** The work is shared, so it has a bound of its own, milliseconds. */
+const LAY_MS_MAX = 45_000;
+
+async function ensureBridge(docker: Dockerode, abortSignal: AbortSignal): Promise<void> {
+  try {
+    await abortable(docker.getNetwork(NETWORK_NAME).inspect(), abortSignal);
+    return;
+  } catch (error) {
+    if (statusOf(error) !== 404) throw error;
+  }
+  try {
+    await docker.createNetwork({
+      Name: NETWORK_NAME,
+      Driver: "bridge",
+      Labels: { "soulbox.network": BRIDGE_NAME },
+      Options: {
+        "com.docker.network.bridge.name": BRIDGE_NAME,
+        "com.docker.network.bridge.enable_icc": "false",
+      },
+      abortSignal,
+    });
+  } catch (error) {
+    // Another server was faster.
+    if (statusOf(error) !== 409) throw error;
+  }
+}

@@ -1,0 +1,63 @@
+import { type InstanceRef, type LaunchId, launchIdOf, type SandboxId } from "@soulbox/core";
+import Dockerode from "dockerode";
+import { ensureEngine } from "../engine.ts";
+import { type DockerBench, openDockerHarness } from "./docker-harness.ts";
+import { type ProviderHarness, providerContract } from "./provider.contract.ts";
+
+providerContract("docker, bridge", async () => {
+  const engine = await ensureEngine(console.info);
+  return stopping(await openDockerHarness(engine.socketPath, provoke), engine.stop);
+});
+
+providerContract("docker, no network", async () => {
+  const engine = await ensureEngine(console.info);
+  const harness = await openDockerHarness(engine.socketPath, () => ({}));
+  const network = {
+    internet: false,
+    publicTraffic: true,
+    maskRequestHost: undefined,
+    bandwidthKbit: undefined,
+  };
+  return stopping({ ...harness, network }, engine.stop);
+});
+
+providerContract("docker, published ports", async () => {
+  const engine = await ensureEngine(console.info);
+  const options = { publishPorts: true };
+  return stopping(await openDockerHarness(engine.socketPath, () => ({}), options), engine.stop);
+});
+
+function stopping(harness: ProviderHarness, stop: () => Promise<void>): ProviderHarness {
+  const close = async () => {
+    await harness.close();
+    await stop();
+  };
+  return { ...harness, close };
+}
+
+/** Faults of the engine itself; what only words distinguish is tested where they are told apart. */
+function provoke(bench: DockerBench): ProviderHarness["provoke"] {
+  const { signal } = new AbortController();
+  const missing: InstanceRef = {
+    region: "local",
+    launchId: launchIdOf(`p${"0".repeat(24)}` as SandboxId, 1) as LaunchId,
+    nativeId: undefined,
+  };
+  const down = new Dockerode({ socketPath: `${bench.runDir}/no-engine.sock` });
+  return {
+    not_found: async () => bench.provider().suspend?.pause(missing, signal),
+    timeout: () => bench.provider().list("local", undefined, AbortSignal.timeout(0)),
+    unavailable: () => bench.provider({ docker: down }).list("local", undefined, signal),
+    already_exists: async () => {
+      const options = { name: `soulbox-${bench.stage}-twin`, Image: "debian:trixie-slim" };
+      const first = await bench.client.createContainer(options);
+      try {
+        return await bench.client.createContainer(options);
+      } finally {
+        await first.remove({ force: true });
+      }
+    },
+    invalid: () =>
+      bench.client.createContainer({ Image: "debian:trixie-slim", HostConfig: { Memory: 1000 } }),
+  };
+}
