@@ -14,7 +14,19 @@ export function answerProblem(
   error: ControlPlaneError,
   status: number = error.status,
 ): Response {
-  const problem: Problem = {
+  for (const [name, value] of errorHeaders(error)) c.header(name, value);
+  return c.json(problemOf(c, error, status), status as ContentfulStatusCode, {
+    "content-type": "application/problem+json",
+  });
+}
+
+/** An error as the wire has it. Its cause stays here. */
+export function problemOf(
+  c: Context<ApiEnv>,
+  error: ControlPlaneError,
+  status: number = error.status,
+): Problem {
+  return {
     type: `urn:soulbox:problem:${error.code}`,
     title: CODES[error.code].title,
     status,
@@ -27,10 +39,6 @@ export function answerProblem(
     requestId: c.get("requestId"),
     ...(Object.keys(error.details).length === 0 ? {} : { details: { ...error.details } }),
   };
-  for (const [name, value] of errorHeaders(error)) c.header(name, value);
-  return c.json(problem, status as ContentfulStatusCode, {
-    "content-type": "application/problem+json",
-  });
 }
 
 /** Headers that an error carries on every API: when to try again, how to authenticate. */

@@ -1,4 +1,5 @@
 export * from "./agent.ts";
+export * from "./api.ts";
 export * from "./codes.ts";
 export * from "./headers.ts";
 export * from "./problem.ts";

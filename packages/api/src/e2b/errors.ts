@@ -18,7 +18,8 @@ export function answerE2bError(
     const retryMs = error.retryAfterMs ?? RETRY_MS_DEFAULT;
     c.header("retry-after", String(Math.max(1, Math.ceil(retryMs / 1000))));
   }
-  const message = error.hint === undefined ? error.detail : `${error.detail} ${error.hint}`;
+  const detail = /[.!?]$/.test(error.detail) ? error.detail : `${error.detail}.`;
+  const message = error.hint === undefined ? error.detail : `${detail} ${error.hint}`;
   return c.json({ code: status, message }, status as ContentfulStatusCode);
 }
 
