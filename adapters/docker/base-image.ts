@@ -2,7 +2,6 @@ import { createReadStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type Dockerode from "dockerode";
 import { installPackages, isRootOnDebian, run } from "./debian.ts";
 
@@ -70,12 +69,24 @@ export async function hasImage(docker: Dockerode, name: string): Promise<boolean
  * @throws Error with the engine's own words when one of them reports a failure.
  */
 export async function* progressOf(stream: NodeJS.ReadableStream): AsyncGenerator<string> {
-  for await (const line of createInterface({ input: stream })) {
-    if (line.trim() === "") continue;
-    const message: { stream?: string; status?: string; error?: string } = JSON.parse(line);
-    if (message.error !== undefined) throw new Error(message.error);
-    yield message.stream ?? message.status ?? "";
+  // The engine cuts the connection after a failure: an error that comes when nobody reads.
+  stream.on("error", () => {});
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(asBytes(chunk), { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      if (line.trim() === "") continue;
+      const message: { stream?: string; status?: string; error?: string } = JSON.parse(line);
+      if (message.error !== undefined) throw new Error(message.error);
+      yield message.stream ?? message.status ?? "";
+    }
   }
+}
+
+function asBytes(chunk: string | Buffer): Buffer {
+  return typeof chunk === "string" ? Buffer.from(chunk) : chunk;
 }
 
 async function pullImage(docker: Dockerode, name: string, signal?: AbortSignal): Promise<void> {

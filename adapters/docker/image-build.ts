@@ -107,7 +107,8 @@ export async function buildRecipe(
       abortSignal: AbortSignal.any([signal, broken.signal]),
     });
     for await (const message of progressOf(stream)) {
-      for (const line of message.split("\n").filter((each) => each.trim() !== "")) {
+      // Lines that begin with an arrow are the builder's own book-keeping.
+      for (const line of message.split("\n").filter((each) => !/^\s*(--->|$)/.test(each))) {
         const found = /^step (\d+\/\d+) ?: (.*)/i.exec(line);
         if (found !== null) {
           step = `step ${found[1]} ${found[2]}`.replace(/\s+/g, " ").slice(0, STEP_LENGTH_MAX);

@@ -85,6 +85,14 @@ export function createImages(options: ImagesOptions): Images {
   const builds = new Map<string, Build>();
   const failures = new Map<string, Failure>();
 
+  function reasonOf(thrown: unknown): string {
+    if (!(thrown instanceof Error)) return String(thrown);
+    // What AbortSignal.timeout() throws says neither what nor how long.
+    return thrown.name === "TimeoutError"
+      ? `not done within ${deadlineMs / 1000} s`
+      : thrown.message;
+  }
+
   function recipeOf(template: Template): Recipe {
     const key = JSON.stringify([template.id, template.folder, template.args]);
     const recipe = recipes.get(key) ?? readRecipe(imagesDir, template);
@@ -114,7 +122,7 @@ export function createImages(options: ImagesOptions): Images {
       .then(
         () => void ready.add(recipe.image),
         (thrown: unknown) => {
-          const reason = thrown instanceof Error ? thrown.message : String(thrown);
+          const reason = reasonOf(thrown);
           const error = new Error(`building ${recipe.id}: ${reason}`, { cause: thrown });
           failures.set(recipe.image, { error, atMs: nowMs() });
           log(error.message);

@@ -33,7 +33,9 @@ export async function fetchNpmPackage(
 
   const folder = await mkdtemp(join(cacheDir, "fetching-"));
   try {
-    await run("npm", ["pack", `${name}@${version}`, "--silent", "--pack-destination", folder], {
+    const retries = ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"];
+    const target = ["--loglevel=error", "--pack-destination", folder];
+    await run("npm", ["pack", `${name}@${version}`, ...target, ...retries], {
       signal,
       cwd: folder,
     });
