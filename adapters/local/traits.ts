@@ -1,0 +1,90 @@
+import { durationMs, type Fit, LIMITS, type Traits } from "@soulbox/core";
+import { PIDS_MAX } from "./cgroup.ts";
+import type { FilterLoader, LocalProbe } from "./probe.ts";
+
+/** The one region: this machine. */
+export const REGION = "local";
+
+/**
+ * What this machine gives, and in plain words what it doesn't.
+ *
+ * @param filter How the filter of system calls gets loaded, `undefined` when it doesn't.
+ * @param hasSudo True when `sudo` works inside.
+ */
+export function traitsOf(
+  probe: LocalProbe,
+  filter: FilterLoader | undefined,
+  hasSudo: boolean,
+): Traits {
+  return {
+    regions: [REGION],
+    fit: (spec) => fitLocal(probe, spec),
+    lifetimeMsMax: undefined,
+    launchMsMax: durationMs(30_000),
+    readLagMs: durationMs(0),
+    isolation: "namespace",
+    gaps: probe.refused === undefined ? gapsOf(probe, filter, hasSudo) : [clause(probe.refused)],
+  };
+}
+
+/** What isn't enforced or isn't there, one clause each. */
+function gapsOf(
+  { identity, cgroups: { parents }, loopback, swapIsFree }: LocalProbe,
+  filter: FilterLoader | undefined,
+  hasSudo: boolean,
+): readonly string[] {
+  const isRoot = identity === "root";
+  const gaps: readonly (readonly [applies: boolean, clause: string])[] = [
+    [true, "sandboxes share the host's kernel: a hole in it lets them out"],
+    [isRoot, "root inside is the host's root with few capabilities: there is no user namespace"],
+    [filter === undefined, "system calls aren't filtered: no tool here loads a seccomp filter"],
+    [true, "the host's /usr is what they run, and can be read but not changed: no apt-get"],
+    [true, "no network beyond their own loopback"],
+    [loopback === "none", "no loopback either: none of ip, ifconfig and perl is installed"],
+    [true, "files are kept in memory, so that disk and memory together are bounded by memoryMib"],
+    [!hasSudo, "no sudo"],
+    [identity === "single", "one user only: whoever runs inside is root there"],
+    [!isRoot, "the agent's socket directory is on the host's disk, without a limit"],
+    [parents.memory === undefined, "memory isn't limited, and files in it only by diskMib"],
+    [swapIsFree, "swap isn't counted"],
+    [parents.cpu === undefined, "CPU isn't limited"],
+    [parents.pids === undefined, pidsGap(isRoot)],
+    [parents.freezer === undefined, "no pause"],
+    [true, "no stop timer of their own: while the server is down they run on"],
+  ];
+  return gaps.filter(([applies]) => applies).map(([, clause]) => clause);
+}
+
+function pidsGap(isRoot: boolean): string {
+  return isRoot
+    ? "the number of processes isn't limited"
+    : `processes are limited to ${PIDS_MAX} per user inside, not per sandbox`;
+}
+
+/** Gives what is asked, as far as this machine has it. Pure. */
+function fitLocal(probe: LocalProbe, { resources, network }: Parameters<Traits["fit"]>[0]): Fit {
+  const { cpuMilli, memoryMib, diskMib } = resources;
+  const { refused, host } = probe;
+  if (refused !== undefined) return { refused };
+  if (network.internet === true) {
+    return { refused: "local gives sandboxes no network beyond their own loopback." };
+  }
+  if (network.bandwidthKbit !== undefined) {
+    return { refused: "local has no network whose bandwidth could be limited." };
+  }
+  if (cpuMilli > host.cpuMilli) {
+    return { refused: `This machine has ${host.cpuMilli / 1000} CPUs, not ${cpuMilli / 1000}.` };
+  }
+  if (memoryMib > host.memoryMib) {
+    return { refused: `This machine has ${host.memoryMib} MiB of memory, not ${memoryMib}.` };
+  }
+  if (diskMib > LIMITS.diskMibMax) {
+    return { refused: `A disk has at most ${LIMITS.diskMibMax} MiB, not ${diskMib}.` };
+  }
+  return { resources };
+}
+
+/** A sentence as a clause of a list. */
+function clause(sentence: string): string {
+  return sentence.replace(/\.$/, "");
+}
