@@ -48,6 +48,21 @@ export class Connection {
     });
   }
 
+  /** How SQLite runs each statement that was used so far: its text, and the steps of its plan. */
+  plans(): ReadonlyMap<string, readonly string[]> {
+    return this.read(() => {
+      const plans = new Map<string, readonly string[]>();
+      for (const sql of this.#statements.keys()) {
+        const steps = this.#database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all();
+        plans.set(
+          sql,
+          steps.map(({ detail }) => String(detail)),
+        );
+      }
+      return plans;
+    });
+  }
+
   close(): void {
     this.#statements.clear();
     if (this.#database.isOpen) this.#database.close();

@@ -23,6 +23,8 @@ export interface Sqlite {
   readonly file: string;
   /** Forgets what nobody may ask for any more, a bounded batch. */
   prune(options: PruneOptions): Pruned;
+  /** How SQLite runs each statement used so far, its text as the key; for tests and diagnosis. */
+  plans(): ReadonlyMap<string, readonly string[]>;
   /** Idempotent. */
   close(): void;
 }
@@ -38,6 +40,7 @@ export function openSqlite(options: SqliteOptions): Sqlite {
     keys: sqliteKeys(connection),
     file: connection.file,
     prune: (what) => prune(connection, what),
+    plans: () => connection.plans(),
     close: () => connection.close(),
   };
 }
