@@ -6,7 +6,7 @@ import {
   RESOLVERS_SCRIPT,
   resolversOf,
 } from "./egress.ts";
-import { statusOf } from "./faults.ts";
+import { DockerError, statusOf } from "./faults.ts";
 import type { RunOnHost } from "./host.ts";
 import { abortable } from "./slots.ts";
 
@@ -82,10 +82,19 @@ export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNet
 /** The work is shared, so it has a bound of its own, milliseconds. */
 const LAY_MS_MAX = 45_000;
 
+const BRIDGE_OPTION = "com.docker.network.bridge.name";
+
 async function ensureBridge(docker: Dockerode, abortSignal: AbortSignal): Promise<void> {
   try {
-    await abortable(docker.getNetwork(NETWORK_NAME).inspect(), abortSignal);
-    return;
+    const { Options } = await abortable(docker.getNetwork(NETWORK_NAME).inspect(), abortSignal);
+    const bridge = Options?.[BRIDGE_OPTION];
+    if (bridge === BRIDGE_NAME) return;
+    // Rules name the bridge: on another one they would apply to nothing.
+    const hint = `Remove it: docker network rm ${NETWORK_NAME}`;
+    throw new DockerError(
+      "invalid",
+      `The network's bridge is ${bridge}, not ${BRIDGE_NAME}. ${hint}`,
+    );
   } catch (error) {
     if (statusOf(error) !== 404) throw error;
   }
@@ -95,7 +104,7 @@ async function ensureBridge(docker: Dockerode, abortSignal: AbortSignal): Promis
       Driver: "bridge",
       Labels: { "soulbox.network": BRIDGE_NAME },
       Options: {
-        "com.docker.network.bridge.name": BRIDGE_NAME,
+        [BRIDGE_OPTION]: BRIDGE_NAME,
         "com.docker.network.bridge.enable_icc": "false",
       },
       abortSignal,

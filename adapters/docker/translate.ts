@@ -5,7 +5,6 @@ import {
   type LaunchId,
   type LaunchRequest,
   type Observation,
-  parseLaunchId,
 } from "@soulbox/core";
 import { AGENT_ENV, AGENT_PORT } from "@soulbox/protocol";
 import type { ContainerCreateOptions, HostConfig } from "dockerode";
@@ -81,6 +80,9 @@ export function containerName(stage: string, launchId: LaunchId): string {
   return `soulbox-${stage}-${hash.slice(0, 24)}`;
 }
 
+/** The engine's DNS answers for host names as well, so these hold no id either. */
+const HOSTNAME_HASH_LENGTH = 8;
+
 /** The engine's create call for a launch. */
 export function createOptions(request: LaunchRequest, plan: ContainerPlan): ContainerCreateOptions {
   const { facts, socketDir } = plan;
@@ -91,7 +93,7 @@ export function createOptions(request: LaunchRequest, plan: ContainerPlan): Cont
   return {
     name: plan.name,
     Image: plan.image,
-    Hostname: parseLaunchId(request.launchId)?.sandboxId ?? "sandbox",
+    Hostname: `sandbox-${plan.name.slice(-HOSTNAME_HASH_LENGTH)}`,
     User: "0:0",
     WorkingDir: "/",
     Entrypoint: [AGENT_PATH],
