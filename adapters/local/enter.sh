@@ -73,7 +73,7 @@ umount -n -l /.soulbox/old
 trap '' PIPE
 echo ready >&3 || :
 trap - PIPE
-unset LC_ALL
+unset LC_ALL OLDPWD
 # The shell stays as the first process: its wait reaps whatever is orphaned inside.
 exec "$@" /bin/sh -c '/.soulbox/agent; exit $?' \
   </dev/null >/.soulbox/run/agent.log 2>&1 3>&-

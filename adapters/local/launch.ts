@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,13 @@ import type { LaunchRequest } from "@soulbox/core";
 import { AGENT_ENV } from "@soulbox/protocol";
 import { PIDS_MAX } from "./cgroup.ts";
 import { EnterFailed } from "./faults.ts";
-import { type FilterLoader, type LocalProbe, perlFilterArgs, unshareArgs } from "./probe.ts";
+import {
+  type FilterLoader,
+  type LocalProbe,
+  perlFilterArgs,
+  textOf,
+  unshareArgs,
+} from "./probe.ts";
 import { rootOptions, SANDBOX_PATH, SOCKET_INSIDE } from "./rootfs.ts";
 import { USER_ID } from "./skeleton.ts";
 import { readOrUndefined } from "./state.ts";
@@ -76,7 +82,7 @@ export async function enter(
     child = spawn("sh", [ENTER, ...enterArgs(plan, target)], {
       cwd: "/",
       detached: true,
-      stdio: ["ignore", "ignore", log, "pipe"],
+      stdio: ["ignore", "ignore", log, "pipe", ...plugs()],
       env: agentEnvironment(request),
     });
   } finally {
@@ -96,10 +102,42 @@ export async function enter(
   }
 }
 
+/**
+ * Plugs for descriptors that this process was born with and that the next one would inherit: what
+ * Node opens itself closes on exec, a parent's leak doesn't, and it may lead out of the sandbox.
+ */
+function plugs(): ("ignore" | number)[] {
+  const born = readdirSync("/proc/self/fd").map(Number);
+  const leaks = born.filter((fd) => fd > READY_FD && isInherited(fd));
+  const plugged: ("ignore" | number)[] = [];
+  for (let fd = READY_FD + 1; fd <= Math.max(...leaks, 0); fd += 1) {
+    plugged.push(leaks.includes(fd) ? nullFd() : "ignore");
+  }
+  return plugged;
+}
+
+function isInherited(fd: number): boolean {
+  const [, flags] = /^flags:\s+(\d+)$/m.exec(textOf(`/proc/self/fdinfo/${fd}`)) ?? [];
+  return flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
+}
+
+/** The descriptor that stands for /dev/null in this process, opened once. */
+function nullFd(): number {
+  openNull ??= openSync("/dev/null", "r+");
+  return openNull;
+}
+
+let openNull: number | undefined;
+
+/** Fd of the pipe on which `enter.sh` says "ready". */
+const READY_FD = 3;
+/** Source: linux/fcntl.h, the same on x86-64 and arm64. */
+const O_CLOEXEC = 0o2000000;
+
 /** Waits for the word; says how the process ended when it ended without it. */
 function readyOrEnd(child: ChildProcess): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
-    const pipe = child.stdio[3] as Readable;
+    const pipe = child.stdio[READY_FD] as Readable;
     child.once("error", reject);
     pipe.once("error", reject);
     pipe.once("data", () => {
@@ -146,7 +184,7 @@ function enterArgs(plan: EnterPlan, target: EnterTarget): readonly string[] {
 }
 
 /** The command that takes privileges away and runs what follows. */
-function confinement({ filter, mayGain }: EnterPlan): readonly string[] {
+function confinement({ probe, filter, mayGain }: EnterPlan): readonly string[] {
   return [
     ...(filter === "perl" ? ["perl", ...perlFilterArgs(FILTER)] : []),
     "setpriv",
@@ -154,6 +192,8 @@ function confinement({ filter, mayGain }: EnterPlan): readonly string[] {
     ["-all", ...CAPABILITIES.map((name) => `+${name}`)].join(","),
     "--inh-caps",
     "-all",
+    // With a single user the kernel forbids to change groups.
+    ...(probe.identity === "single" ? [] : ["--clear-groups"]),
     ...(mayGain ? [] : ["--no-new-privs"]),
     ...(filter === "setpriv" ? ["--seccomp-filter", FILTER] : []),
   ];
