@@ -2,6 +2,7 @@ import type { Template } from "@soulbox/core";
 import type Dockerode from "dockerode";
 import { ensureBaseImage, hasImage } from "./base-image.ts";
 import { buildRecipe, DEBIAN_IMAGE, fetchNode, type Recipe, readRecipe } from "./image-build.ts";
+import { abortable, createStartSlots } from "./slots.ts";
 
 /** What can be said about a template's image at this moment. */
 export type Preparation =
@@ -79,7 +80,7 @@ export function createImages(options: ImagesOptions): Images {
   const failureMs = options.failureMs ?? 30_000;
   const deadlineMs = options.deadlineMs ?? 600_000;
   const closing = new AbortController();
-  const withSlot = createSlots(BUILDS_MAX);
+  const withSlot = createStartSlots(BUILDS_MAX);
   const recipes = new Map<string, Recipe>();
   const ready = new Set<string>();
   const builds = new Map<string, Build>();
@@ -149,7 +150,10 @@ export function createImages(options: ImagesOptions): Images {
     const fetching = fetchNode(recipe, { docker, cacheDir, onProgress: say }, signal);
     try {
       const [archives] = await Promise.all([fetching, ensureParent(recipe, say, report, signal)]);
-      await withSlot(() => buildRecipe(recipe, { docker, archives, onProgress: say }, signal));
+      await withSlot(
+        () => buildRecipe(recipe, { docker, archives, onProgress: say }, signal),
+        signal,
+      );
     } finally {
       ended.abort();
       await fetching.catch(() => {});
@@ -181,13 +185,9 @@ export function createImages(options: ImagesOptions): Images {
     if (failure !== undefined) throw failure.error;
     const build = start(recipe);
     build.listeners.add(onProgress);
-    const aborted = Promise.withResolvers<never>();
-    const abort = () => aborted.reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
     try {
-      await Promise.race([build.done, aborted.promise]);
+      await abortable(build.done, signal);
     } finally {
-      signal.removeEventListener("abort", abort);
       build.listeners.delete(onProgress);
     }
   }
@@ -220,22 +220,5 @@ export function createImages(options: ImagesOptions): Images {
       closing.abort(new Error("the server is stopping"));
       await Promise.allSettled([...builds.values()].map((build) => build.done));
     },
-  };
-}
-
-/** Runs at most `count` tasks at once, the rest in the order of their coming. */
-function createSlots(count: number): (task: () => Promise<void>) => Promise<void> {
-  let free = count;
-  const queue: (() => void)[] = [];
-  return async (task) => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => queue.push(resolve));
-    try {
-      await task();
-    } finally {
-      const next = queue.shift();
-      if (next === undefined) free += 1;
-      else next();
-    }
   };
 }
