@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { memoryKeys, memoryProvider, memoryStore, systemClock } from "@soulbox/adapter-memory";
 import { type ApiPorts, createApp } from "@soulbox/api";
 import {
+  type Agents,
   type ApiKey,
   ControlPlaneError,
   createControlPlane,
@@ -26,11 +27,15 @@ export interface HttpWorld {
   readonly provider: ReturnType<typeof memoryProvider>;
   /** A new key of a tenant, which comes into being with its first. */
   key(tenant: string, scopes?: readonly Scope[], expiresAtMs?: number): Promise<string>;
+  /** Sets how many live sandboxes a tenant may have. */
+  limit(tenant: string, sandboxCountMax: number): void;
   /** What was logged. */
   readonly logged: { readonly event: string; readonly fields: unknown }[];
   /** Ends when all background work has. */
   idle(): Promise<void>;
-  /** How the agents answer; replaced by tests. */
+  /** How the agents answer to `init`; replaced by tests, as the next. */
+  init: Agents["init"];
+  /** How the agents answer to everything else. */
   agent: (sandbox: Sandbox, path: string, init: RequestInit) => Promise<Response>;
 }
 
@@ -49,6 +54,7 @@ export function createHttpWorld(): HttpWorld {
   const provider = memoryProvider({ name: "memory", clock, stage: "test" });
   const keys = memoryKeys();
   const logged: { event: string; fields: unknown }[] = [];
+  const limits = new Map<string, number>();
   const working = new Set<Promise<unknown>>();
   let count = 0;
   const log = (event: string, fields: unknown) => void logged.push({ event, fields });
@@ -57,7 +63,7 @@ export function createHttpWorld(): HttpWorld {
     clock,
     meter: createMeter({ id: "test", rates: [rate("running"), rate("paused")] }),
     providers: [provider],
-    agents: { launchEnv: () => ({}), init: async () => "ready" },
+    agents: { launchEnv: () => ({}), init: (...asked) => world.init(...asked) },
     templates: templates(),
     stage: "test",
     newId: () => `i${String(++count).padStart(20, "0")}` as SandboxId,
@@ -66,10 +72,20 @@ export function createHttpWorld(): HttpWorld {
   const world: HttpWorld = {
     provider,
     logged,
+    init: async () => "ready",
     agent: async () => new Response(null, { status: 204 }),
     ports: {
       controlPlane: createControlPlane(ports),
-      keys,
+      keys: {
+        ...keys,
+        async find(hash) {
+          const found = await keys.find(hash);
+          const sandboxCountMax = found && limits.get(found.tenant.id);
+          return found && sandboxCountMax !== undefined
+            ? { ...found, tenant: { ...found.tenant, sandboxCountMax } }
+            : found;
+        },
+      },
       templates: ports.templates,
       providers: () => [
         { name: provider.name, traits: provider.traits, canPause: true, isHealthy: true },
@@ -112,6 +128,9 @@ export function createHttpWorld(): HttpWorld {
         expiresAtMs: expiresAtMs as ApiKey["expiresAtMs"],
       });
       return secret;
+    },
+    limit(tenant, sandboxCountMax) {
+      limits.set(tenant, sandboxCountMax);
     },
     async idle() {
       while (working.size > 0) await Promise.all(working);

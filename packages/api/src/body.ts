@@ -19,12 +19,12 @@ const JSON_TYPE = /^application\/json *(;|$)/i;
  */
 export function jsonBody(): MiddlewareHandler<ApiEnv> {
   return async (c, next) => {
-    const value = (await readJson(c.req.raw)) ?? {};
+    const { text } = await readJson(c.req.raw);
     const { url, method, signal } = c.req.raw;
     const headers = new Headers(c.req.raw.headers);
     headers.set("content-type", "application/json");
     headers.delete("content-length");
-    c.req.raw = new Request(url, { method, headers, signal, body: JSON.stringify(value) });
+    c.req.raw = new Request(url, { method, headers, signal, body: text });
     await next();
   };
 }
@@ -34,23 +34,22 @@ export async function readBody<Schema extends z.ZodType>(
   request: Request,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const value = (await readJson(request)) ?? {};
+  const { value } = await readJson(request);
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw invalidError("body", parsed.error, value);
   return parsed.data;
 }
 
-/** The value of a JSON body; `undefined` when there is none. */
-export async function readJson(request: Request): Promise<unknown> {
+async function readJson(request: Request): Promise<{ text: string; value: unknown }> {
   const text = await readText(request, BODY_BYTES_MAX);
-  if (text.trim() === "") return undefined;
+  if (text.trim() === "") return { text: "{}", value: {} };
   const type = request.headers.get("content-type") ?? "";
   if (!JSON_TYPE.test(type)) {
     throw new ControlPlaneError("invalid_request", "The body must be JSON.", {
       hint: "Send the header Content-Type: application/json.",
     });
   }
-  return parseJson(text);
+  return { text, value: parseJson(text) };
 }
 
 async function readText(request: Request, bytesMax: number): Promise<string> {

@@ -15,8 +15,8 @@ const SECRET = new Set(["env", "envs", "envVars", "stdin"]);
 
 const EXPECTED: Readonly<Record<string, string>> = {
   string: "a string",
-  number: "a number",
-  int: "an integer",
+  number: "a whole number",
+  int: "a whole number",
   boolean: "true or false",
   object: "an object",
   record: "an object",

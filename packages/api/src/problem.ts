@@ -43,7 +43,7 @@ export function problemOf(
 
 /** Headers that an error carries on every API: when to try again, how to authenticate. */
 export function errorHeaders(error: ControlPlaneError): [string, string][] {
-  const headers: [string, string][] = [["cache-control", "no-store"]];
+  const headers: [string, string][] = [];
   if (error.retryAfterMs !== undefined) {
     headers.push(["retry-after", String(Math.max(1, Math.ceil(error.retryAfterMs / 1000)))]);
   }

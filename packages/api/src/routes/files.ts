@@ -66,7 +66,7 @@ export function fileRoutes(ports: ApiPorts): OpenAPIHono<ApiEnv> {
         headers: range === undefined ? {} : { range },
         signal: c.req.raw.signal,
       });
-      const headers = new Headers({ "cache-control": "no-store" });
+      const headers = new Headers();
       for (const name of CONTENT_HEADERS) {
         const value = response.headers.get(name);
         if (value !== null) headers.set(name, value);
