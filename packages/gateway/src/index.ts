@@ -1,4 +1,5 @@
 export { attachGateway, type Fallback, shouldUpgrade } from "./attach.ts";
+export { type Connector, createConnector } from "./connect.ts";
 export { createGateway, type Gateway } from "./gateway.ts";
 export {
   GATEWAY_LIMITS,

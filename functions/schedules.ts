@@ -1,0 +1,60 @@
+import { type Batch, type Ports, reap, reconcile, sweep } from "@soulbox/core";
+
+/** How often the batches run on one machine, milliseconds. */
+const PERIODS = { reapMs: 1000, reconcileMs: 1000, sweepMs: 15_000 } as const;
+/** Rows that one batch takes. */
+const BATCH = 50;
+
+/** Batches that run until they are stopped. */
+export interface Schedules {
+  /** Ends them and waits for the ones under way. */
+  stop(): Promise<void>;
+}
+
+/** Repairs what an earlier process left, once and in full: call it before serving. */
+export async function recover(ports: Ports, signal: AbortSignal): Promise<void> {
+  await drain(() => reconcile(ports, BATCH, signal));
+  await sweepAll(ports, signal);
+  await drain(() => reap(ports, BATCH, signal));
+}
+
+/** Runs reaper, reconciler and sweep, each on its own period, never twice at once. */
+export function startSchedules(ports: Ports): Schedules {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const every = async (periodMs: number, what: string, run: () => Promise<unknown>) => {
+    while (!signal.aborted) {
+      await ports.clock
+        .sleep(periodMs as Parameters<Ports["clock"]["sleep"]>[0], signal)
+        .catch(() => {});
+      if (signal.aborted) return;
+      await run().catch((error: unknown) => {
+        if (!signal.aborted) ports.log("batch.failed", { what, error: String(error) });
+      });
+    }
+  };
+  const loops = [
+    every(PERIODS.reapMs, "reap", () => drain(() => reap(ports, BATCH, signal))),
+    every(PERIODS.reconcileMs, "reconcile", () => drain(() => reconcile(ports, BATCH, signal))),
+    every(PERIODS.sweepMs, "sweep", () => sweepAll(ports, signal)),
+  ];
+  return {
+    async stop() {
+      stopping.abort(new Error("The server stops."));
+      await Promise.all(loops);
+    },
+  };
+}
+
+async function sweepAll(ports: Ports, signal: AbortSignal): Promise<void> {
+  for (const provider of ports.providers) {
+    for (const region of provider.traits.regions) await sweep(ports, provider, region, signal);
+  }
+}
+
+/** Repeats a batch while it is full, a few times: the next period goes on. */
+async function drain(run: () => Promise<Batch>): Promise<void> {
+  for (let rounds = 0; rounds < 20; rounds += 1) {
+    if (!(await run()).more) return;
+  }
+}
