@@ -91,8 +91,9 @@ export function local(options: LocalOptions): Provider {
     });
   };
 
-  const isOurs = async (launchId: LaunchId): Promise<boolean> =>
-    (await readLaunch(dirOf(launchId)))?.record?.labels["soulbox.stage"] === stage;
+  /** The stage of a launch, `undefined` when its record is damaged. */
+  const stageOf = async (launchId: LaunchId): Promise<string | undefined> =>
+    (await readLaunch(dirOf(launchId)))?.record?.labels["soulbox.stage"];
 
   const remove = (launchId: LaunchId): Promise<void> =>
     shared(removing, launchId, async () => {
@@ -126,7 +127,9 @@ export function local(options: LocalOptions): Provider {
   const sweep = async (): Promise<void> => {
     for (const launchId of await launchesIn(stateDir)) {
       const { phase, detail } = await look(launchId);
-      if (phase === "running" || phase === "paused" || !(await isOurs(launchId))) continue;
+      if (phase === "running" || phase === "paused") continue;
+      // Nobody else would remove what has no readable stage.
+      if (((await stageOf(launchId)) ?? stage) !== stage) continue;
       log(`local: removes what is left of ${launchId}: ${phase}, ${detail}`);
       await remove(launchId).catch((error: unknown) => {
         log(`local: can't remove ${launchId}: ${String(error)}`);

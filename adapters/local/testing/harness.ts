@@ -158,18 +158,21 @@ export async function until(check: () => Promise<boolean>, claim: string): Promi
 /**
  * What is on this machine of a bench's launches: directories, mounts, groups, processes.
  *
- * @param initial First letter of the launch ids, since groups don't tell whose they are.
+ * @param prefix How the launch ids in question begin: groups don't tell whose they are.
  */
-export function leftoversOf({ dataDir, probe }: Bench, initial: string): readonly string[] {
-  const dirs = readdirSync(join(dataDir, "local")).filter((name) => !/^\.(root|skel)/.test(name));
+export function leftoversOf({ dataDir, probe }: Bench, prefix: string): readonly string[] {
   const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
+  const at = join(dataDir, "local", prefix);
+  const dirs = readdirSync(join(dataDir, "local")).filter(
+    (name) => name.startsWith(prefix) || name.startsWith(".draft"),
+  );
   const groups = [...new Set(Object.values(probe.cgroups.parents))].flatMap((parent) =>
-    readdirSync(parent).filter((name) => name.startsWith(`soulbox-${initial}`)),
+    readdirSync(parent).filter((name) => name.startsWith(`soulbox-${prefix}`)),
   );
   const processes = readdirSync("/proc").filter(
-    (pid) => /^\d+$/.test(pid) && commandOf(pid).includes(dataDir),
+    (pid) => /^\d+$/.test(pid) && commandOf(pid).includes(at),
   );
-  return [...dirs, ...mounts.filter((line) => line.includes(dataDir)), ...groups, ...processes];
+  return [...dirs, ...mounts.filter((line) => line.includes(at)), ...groups, ...processes];
 }
 
 function commandOf(pid: string): string {
