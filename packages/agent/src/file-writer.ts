@@ -73,9 +73,11 @@ export class FileWriter {
       makeDirectories(posix.dirname(path), user);
       const { O_WRONLY, O_CREAT, O_NONBLOCK } = constants;
       file = await open(path, O_WRONLY | O_CREAT | O_NONBLOCK, 0o644);
-      if (!(await file.stat()).isFile()) throw new FileFault(400, `${tried}: not a regular file`);
-      await file.truncate(0);
-      await file.chown(user.uid, user.gid);
+      const stat = await file.stat();
+      if (!stat.isFile()) throw new FileFault(400, `${tried}: not a regular file`);
+      // Each of these makes an event for whoever watches, so none is made without need.
+      if (stat.size > 0) await file.truncate(0);
+      if (stat.uid !== user.uid || stat.gid !== user.gid) await file.chown(user.uid, user.gid);
       writeMetadata(path, metadata);
       return new FileWriter(file, path);
     } catch (error) {

@@ -122,7 +122,8 @@ class Splice implements Tap {
 
   /** The client is gone. */
   close(): void {
-    this.#inner?.socket.terminate();
+    // A clean end: a reset is an error that careless programs don't survive.
+    this.#inner?.socket.end();
   }
 
   /** Bytes of the program. */

@@ -16,6 +16,7 @@ import { RPC_CODES, RpcError } from "./rpc-error.ts";
 import { OWN_PORT, type Settings } from "./settings.ts";
 import { refuseFileRequest } from "./signature.ts";
 import { Users } from "./users.ts";
+import { watchMethods } from "./watch-rpc.ts";
 
 type Headers = typeof HEADERS;
 
@@ -41,7 +42,7 @@ export class Server implements IdentityHolder {
     this.#settings = settings;
     this.#services = {
       "process.Process": processMethods(this, new ProcessTable()),
-      "filesystem.Filesystem": filesystemMethods(this),
+      "filesystem.Filesystem": { ...filesystemMethods(this), ...watchMethods(this) },
     };
   }
 
