@@ -65,23 +65,26 @@ export function requestHeaders(request: IncomingMessage, to: Destination): strin
  * the agent. With an `Origin` in the request, the agent's answers may be read by any origin.
  *
  * @param raw As the upstream sent them, as text or as bytes.
+ * @returns `hasLength` when there is a `content-length` among them.
  */
 export function responseHeaders(
   raw: readonly (string | Buffer)[],
   request: IncomingMessage,
   port: number,
-): string[] {
+): { readonly headers: string[]; readonly hasLength: boolean } {
   const headers: string[] = [];
+  let hasLength = false;
   let isOpen = port !== AGENT_PORT || request.headers.origin === undefined;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = textOf(raw[i]);
     const lower = name.toLowerCase();
     if (RESPONSE_DROPPED.has(lower) || lower.startsWith("soulbox-")) continue;
     if (lower === "access-control-allow-origin") isOpen = true;
+    else if (lower === "content-length") hasLength = true;
     headers.push(name, textOf(raw[i + 1]));
   }
   if (!isOpen) headers.push("access-control-allow-origin", "*");
-  return headers;
+  return { headers, hasLength };
 }
 
 /** Trailers as pairs, from names and values in turn. */

@@ -1,22 +1,18 @@
 import { type IncomingMessage, request as openRequest } from "node:http";
 import type { Dispatcher } from "undici";
 import { ConnectFailure } from "./connect.ts";
-import type { Downstream } from "./downstream.ts";
+import type { Exchange, Source } from "./exchange.ts";
 import { hasBody, pairsOf } from "./headers.ts";
 import type { Upstream } from "./pools.ts";
-import type { Counters } from "./stats.ts";
 
 /** One request on its way to an agent. */
 export interface Forward {
-  readonly downstream: Downstream;
+  readonly exchange: Exchange;
   readonly upstream: Upstream;
   /** Headers for the agent, without framing. */
   readonly headers: string[];
-  readonly counters: Counters;
-  /** True when the client waits for a `100 Continue`. */
-  readonly expectsContinue: boolean;
   /** Called once when no answer was begun. `isUnsent` means that the agent has seen no byte. */
-  onFailure(error: Error, isUnsent: boolean): void;
+  readonly onFailure: (error: Error, isUnsent: boolean) => void;
 }
 
 /**
@@ -28,12 +24,14 @@ export interface Forward {
  * trailers, and moves large bodies faster.
  */
 export function forward(to: Forward): void {
-  if (hasBody(to.downstream.request)) sendWithBody(to);
+  if (hasBody(to.exchange.request)) sendWithBody(to);
   else sendWithoutBody(to);
 }
 
+const CLIENT_GONE = new Error("The client is gone");
+
 function sendWithoutBody(to: Forward): void {
-  const { request } = to.downstream;
+  const { request } = to.exchange;
   try {
     to.upstream.pool.dispatch(
       { method: request.method ?? "GET", path: request.url ?? "/", headers: to.headers },
@@ -45,19 +43,17 @@ function sendWithoutBody(to: Forward): void {
 }
 
 /** Takes undici's events for one request. */
-class Relay implements Dispatcher.DispatchHandler {
+class Relay implements Dispatcher.DispatchHandler, Source {
   readonly #to: Forward;
+  #controller: Dispatcher.DispatchController | undefined;
 
   constructor(to: Forward) {
     this.#to = to;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#to.downstream.attach({
-      pause: () => controller.pause(),
-      resume: () => controller.resume(),
-      abort: () => controller.abort(new Error("The client is gone")),
-    });
+    this.#controller = controller;
+    this.#to.exchange.attach(this);
   }
 
   onResponseStart(
@@ -66,16 +62,17 @@ class Relay implements Dispatcher.DispatchHandler {
     headers: Readonly<Record<string, string | string[] | undefined>>,
     message?: string,
   ): void {
+    const { exchange } = this.#to;
     if (status < 200) {
-      this.#to.downstream.inform(status, headers);
+      exchange.inform(status, headers);
       return;
     }
     const raw = controller.rawHeaders;
-    this.#to.downstream.start(status, message ?? "", Array.isArray(raw) ? raw : flatten(headers));
+    exchange.start(status, message ?? "", Array.isArray(raw) ? raw : flatten(headers));
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#to.downstream.write(chunk);
+    this.#to.exchange.write(chunk);
   }
 
   onResponseEnd(
@@ -83,17 +80,29 @@ class Relay implements Dispatcher.DispatchHandler {
     trailers: Readonly<Record<string, string | string[] | undefined>>,
   ): void {
     const raw = controller.rawTrailers;
-    this.#to.downstream.end(Array.isArray(raw) ? raw : flatten(trailers));
+    this.#to.exchange.end(Array.isArray(raw) ? raw : flatten(trailers));
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     fail(this.#to, error, error instanceof ConnectFailure);
   }
+
+  pause(): void {
+    this.#controller?.pause();
+  }
+
+  resume(): void {
+    this.#controller?.resume();
+  }
+
+  abort(): void {
+    this.#controller?.abort(CLIENT_GONE);
+  }
 }
 
 function sendWithBody(to: Forward): void {
-  const { downstream, headers, counters } = to;
-  const { request } = downstream;
+  const { exchange, headers } = to;
+  const { request } = exchange;
   const length = request.headers["content-length"];
   if (length === undefined) headers.push("transfer-encoding", "chunked");
   else headers.push("content-length", length);
@@ -107,7 +116,7 @@ function sendWithBody(to: Forward): void {
   }
   let isUnsent = true;
   let answer: IncomingMessage | undefined;
-  downstream.attach({
+  exchange.attach({
     pause: () => answer?.pause(),
     resume: () => answer?.resume(),
     abort: () => sent.destroy(),
@@ -118,23 +127,23 @@ function sendWithBody(to: Forward): void {
   sent.on("socket", () => {
     isUnsent = false;
     sent.flushHeaders();
-    if (to.expectsContinue && downstream.hasClient) downstream.response.writeContinue();
-    pump(request, sent, counters);
+    if (exchange.expectsContinue && exchange.hasClient) exchange.response.writeContinue();
+    pump(request, sent, exchange.counters);
   });
   sent.on("information", ({ statusCode, headers: fields }) => {
-    downstream.inform(statusCode, fields);
+    exchange.inform(statusCode, fields);
   });
   sent.on("response", (message) => {
     answer = message;
     try {
-      downstream.start(message.statusCode ?? 502, message.statusMessage ?? "", message.rawHeaders);
+      exchange.start(message.statusCode ?? 502, message.statusMessage ?? "", message.rawHeaders);
     } catch (error) {
       sent.destroy(asError(error));
       return;
     }
-    message.on("data", (chunk: Buffer) => downstream.write(chunk));
+    message.on("data", (chunk: Buffer) => exchange.write(chunk));
     message.on("end", () => {
-      downstream.end(message.rawTrailers);
+      exchange.end(message.rawTrailers);
       // A half-sent request can't be followed by another on its connection.
       if (!sent.writableFinished) sent.destroy();
     });
@@ -150,7 +159,7 @@ function sendWithBody(to: Forward): void {
 function pump(
   request: IncomingMessage,
   sent: ReturnType<typeof openRequest>,
-  counters: Counters,
+  counters: { bytesUp: number },
 ): void {
   request.on("data", (chunk: Buffer) => {
     counters.bytesUp += chunk.length;
@@ -166,12 +175,12 @@ function pump(
 }
 
 function fail(to: Forward, error: Error, isUnsent: boolean): void {
-  if (!to.downstream.hasStarted) {
-    to.onFailure(error, isUnsent);
-  } else if (to.downstream.hasClient) {
-    to.counters.cuts += 1;
-    to.downstream.cut();
-  }
+  const { exchange } = to;
+  if (!exchange.hasClient) return;
+  if (exchange.hasStarted) {
+    exchange.counters.cuts += 1;
+    exchange.cut();
+  } else to.onFailure(error, isUnsent);
 }
 
 function flatten(headers: Readonly<Record<string, string | string[] | undefined>>): string[] {

@@ -9,7 +9,7 @@ import {
   unavailable,
 } from "./answers.ts";
 import type { GatewayLimits, GatewayPorts, Resolution, Route } from "./ports.ts";
-import { type Waker, withSignal } from "./wake.ts";
+import { type Waker, within } from "./wake.ts";
 
 /** A route that the request may take, or why not. */
 export type Admission =
@@ -28,45 +28,64 @@ export interface Place {
  * Any request wakes a paused sandbox with auto resume, except a look at the agent's `/health`:
  * whoever only asks whether it runs must not start it.
  */
-export async function admit(
+export function admit(
   request: IncomingMessage,
   place: Place,
   ports: GatewayPorts,
   limits: GatewayLimits,
   waker: Waker,
-): Promise<Admission> {
+): Admission | Promise<Admission> {
   const { sandboxId } = place;
-  let resolution: Resolution;
-  try {
-    const found = ports.resolve(sandboxId);
-    resolution =
-      found instanceof Promise
-        ? await withSignal(found, AbortSignal.timeout(limits.resolveMsMax))
-        : found;
-  } catch (error) {
+  const lookUpFailed = (error: unknown): Admission => {
     ports.log("gateway.resolve_failed", { sandboxId, error });
     return refuse(unavailable("The sandbox can't be looked up now; try again", "resolve_failed"));
-  }
+  };
+  const decide = (resolution: Resolution): Admission | Promise<Admission> =>
+    resolution.kind === "paused" && resolution.autoResume && !isProbe(request, place)
+      ? admitByWaking(request, place, ports, waker, resolution.publicTraffic !== false)
+      : admitResolved(request, place, ports, resolution);
 
-  if (resolution.kind === "paused" && resolution.autoResume && !isProbe(request, place)) {
-    if (resolution.publicTraffic === false) {
-      const fault = trafficFault(request, place, ports);
-      if (fault !== undefined) return refuse(fault);
-    }
-    try {
-      resolution = await waker.wake(sandboxId);
-    } catch (error) {
-      ports.log("gateway.wake_failed", { sandboxId, error });
-      return refuse(unavailable("The sandbox could not be resumed; try again", "wake_failed", 2));
-    }
+  let found: Promise<Resolution> | Resolution;
+  try {
+    found = ports.resolve(sandboxId);
+  } catch (error) {
+    return lookUpFailed(error);
   }
+  // An answer at hand is not made to wait: it is the usual one, and there is one per request.
+  if (!(found instanceof Promise)) return decide(found);
+  return within(found, limits.resolveMsMax).then(decide, lookUpFailed);
+}
 
+async function admitByWaking(
+  request: IncomingMessage,
+  place: Place,
+  ports: GatewayPorts,
+  waker: Waker,
+  publicTraffic: boolean,
+): Promise<Admission> {
+  const fault = publicTraffic ? undefined : trafficFault(request, place, ports);
+  if (fault !== undefined) return refuse(fault);
+  try {
+    const resolution = await waker.wake(place.sandboxId);
+    return admitResolved(request, place, ports, resolution);
+  } catch (error) {
+    ports.log("gateway.wake_failed", { sandboxId: place.sandboxId, error });
+    return refuse(unavailable("The sandbox could not be resumed; try again", "wake_failed", 2));
+  }
+}
+
+function admitResolved(
+  request: IncomingMessage,
+  place: Place,
+  ports: GatewayPorts,
+  resolution: Resolution,
+): Admission {
   switch (resolution.kind) {
     case "gone":
     case "paused":
-      return refuse(notFound(sandboxId));
+      return refuse(notFound(place.sandboxId));
     case "busy":
-      return refuse(changingState(sandboxId));
+      return refuse(changingState(place.sandboxId));
     case "route": {
       const { route } = resolution;
       const fault = route.publicTraffic ? undefined : trafficFault(request, place, ports);

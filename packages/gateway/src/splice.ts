@@ -1,25 +1,8 @@
 import { type IncomingMessage, request as openRequest } from "node:http";
 import type { Duplex } from "node:stream";
-import type { Downstream } from "./downstream.ts";
-import type { Upstream } from "./pools.ts";
+import type { UpgradeSocket } from "./exchange.ts";
+import type { Forward } from "./proxy.ts";
 import type { Counters } from "./stats.ts";
-
-/** One upgrade on its way to an agent. */
-export interface Splice {
-  readonly downstream: Downstream;
-  readonly upstream: Upstream;
-  /** The client's connection, taken off its HTTP server. */
-  readonly socket: Duplex;
-  /** What the client sent after its head, before any answer. */
-  readonly head: Buffer;
-  /** Headers for the agent, without `connection` and `upgrade`. */
-  readonly headers: string[];
-  readonly counters: Counters;
-  /** How long the agent may think about it, milliseconds. */
-  readonly upgradeMsMax: number;
-  /** Called once when no answer was begun; `isUnsent` when the agent has seen no byte. */
-  onFailure(error: Error, isUnsent: boolean): void;
-}
 
 /**
  * Asks the agent to upgrade, and ties the two connections together once it has said 101.
@@ -27,10 +10,13 @@ export interface Splice {
  * Not one byte of the client's goes up before that: were the agent to refuse, it would read them
  * as the next request, past every check of the gateway. A refusal is passed on as an answer, and
  * the connection closed after it.
+ *
+ * @param to.headers Without `connection` and `upgrade`.
+ * @param upgradeMsMax How long the agent may think about it, milliseconds.
  */
-export function splice(to: Splice): void {
-  const { downstream, socket, counters } = to;
-  const { request } = downstream;
+export function splice(to: Forward, { socket, head }: UpgradeSocket, upgradeMsMax: number): void {
+  const { exchange } = to;
+  const { request, counters } = exchange;
   let isUnsent = true;
   let sent: ReturnType<typeof openRequest>;
   try {
@@ -54,8 +40,8 @@ export function splice(to: Splice): void {
     return;
   }
   let answer: IncomingMessage | undefined;
-  const timer = setTimeout(() => sent.destroy(new Error("timeout")), to.upgradeMsMax);
-  downstream.attach({
+  const timer = setTimeout(() => sent.destroy(new Error("timeout")), upgradeMsMax);
+  exchange.attach({
     pause: () => answer?.pause(),
     resume: () => answer?.resume(),
     abort: () => sent.destroy(),
@@ -63,16 +49,16 @@ export function splice(to: Splice): void {
 
   sent.on("upgrade", (message, upstreamSocket, upstreamHead) => {
     clearTimeout(timer);
-    if (!downstream.hasClient) {
+    if (!exchange.hasClient) {
       upstreamSocket.destroy();
       return;
     }
-    downstream.detach();
+    exchange.detach();
     counters.upgrades += 1;
     socket.write(headOf(message), "latin1");
     if (upstreamHead.length > 0) socket.write(upstreamHead);
-    if (to.head.length > 0) upstreamSocket.write(to.head);
-    counters.bytesUp += to.head.length;
+    if (head.length > 0) upstreamSocket.write(head);
+    counters.bytesUp += head.length;
     counters.bytesDown += upstreamHead.length;
     tie(socket, upstreamSocket, counters);
   });
@@ -80,16 +66,16 @@ export function splice(to: Splice): void {
     clearTimeout(timer);
     answer = message;
     try {
-      downstream.start(message.statusCode ?? 502, message.statusMessage ?? "", message.rawHeaders);
+      exchange.start(message.statusCode ?? 502, message.statusMessage ?? "", message.rawHeaders);
     } catch (error) {
       sent.destroy(error instanceof Error ? error : undefined);
       return;
     }
-    message.on("data", (chunk: Buffer) => downstream.write(chunk));
-    message.on("end", () => downstream.end(message.rawTrailers));
+    message.on("data", (chunk: Buffer) => exchange.write(chunk));
+    message.on("end", () => exchange.end(message.rawTrailers));
     message.on("error", () => {
       counters.cuts += 1;
-      downstream.cut();
+      exchange.cut();
     });
   });
   sent.on("error", (error) => {

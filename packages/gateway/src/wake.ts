@@ -27,8 +27,12 @@ export function createWaker(
 
   function begin(sandboxId: string): Promise<Resolution> {
     onBegin();
-    const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(wakeMsMax)]);
-    return withSignal(wake(sandboxId, signal), signal).finally(() => underWay.delete(sandboxId));
+    const giveUp = new AbortController();
+    const work = wake(sandboxId, AbortSignal.any([stopping.signal, giveUp.signal]));
+    return within(work, wakeMsMax).finally(() => {
+      underWay.delete(sandboxId);
+      giveUp.abort();
+    });
   }
 
   return {
@@ -44,12 +48,14 @@ export function createWaker(
   };
 }
 
-/** Waits for `work`, but not past the signal. */
-export function withSignal<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+/**
+ * Waits for `work`, but not longer than `ms` milliseconds.
+ *
+ * @throws Error when the time is over.
+ */
+export function within<T>(work: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+    const timer = setTimeout(() => reject(new Error(`No answer within ${ms} ms`)), ms);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

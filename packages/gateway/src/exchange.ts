@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { AGENT_PORT } from "@soulbox/protocol";
 import { discardBody } from "./answers.ts";
 import { pairsOf, responseHeaders } from "./headers.ts";
+import type { Lease } from "./pools.ts";
 import type { Counters } from "./stats.ts";
 
 /** The upstream side of an answer, as the client's side steers it. */
@@ -12,15 +15,42 @@ export interface Source {
   abort(): void;
 }
 
-/** How long a client that is cut may take to read what was already sent, milliseconds. */
-const CUT_MS_MAX = 5_000;
+/** A connection that its HTTP server has given up to an upgrade. */
+export interface UpgradeSocket {
+  readonly socket: Duplex;
+  /** What the client sent after its head, before any answer. */
+  readonly head: Buffer;
+}
 
-/** The client's side of one exchange: pours the agent's answer into the response. */
-export class Downstream {
+/** How an exchange comes in. */
+export interface ExchangeOptions {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly #port: number;
-  readonly #counters: Counters;
+  /** True when the client waits for a `100 Continue`. */
+  readonly expectsContinue: boolean;
+  /** Present for an upgrade. */
+  readonly upgrade: UpgradeSocket | undefined;
+  readonly counters: Counters;
+  /** Called once, when the client's side is over: answered, gone, or its upgrade closed. */
+  readonly onEnd: (exchange: Exchange) => void;
+}
+
+/** How long a client that is cut may take to read what was already sent, milliseconds. */
+const CUT_MS_MAX = 5_000;
+/** An answer that came whole in one turn and is no larger leaves as one string, one write. */
+const ONE_WRITE_BYTES_MAX = 8 * 1024;
+
+/** One request or upgrade, seen from its client: pours the agent's answer into the response. */
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly expectsContinue: boolean;
+  readonly upgrade: UpgradeSocket | undefined;
+  readonly counters: Counters;
+  /** Port in the sandbox; decides who adds CORS headers. */
+  port = AGENT_PORT;
+  /** The place that the exchange takes at its sandbox; given back at its end. */
+  lease: Lease | undefined;
   #source: Source | undefined;
   #hasClient = true;
   #isPaused = false;
@@ -29,27 +59,21 @@ export class Downstream {
   #isHolding = false;
   #hasLength = false;
 
-  /** @param port Port in the sandbox, which decides who adds CORS headers. */
-  constructor(
-    request: IncomingMessage,
-    response: ServerResponse,
-    port: number,
-    counters: Counters,
-  ) {
+  constructor(options: ExchangeOptions) {
+    const { request, response, upgrade, onEnd } = options;
     this.request = request;
     this.response = response;
-    this.#port = port;
-    this.#counters = counters;
-    response.on("close", () => {
+    this.expectsContinue = options.expectsContinue;
+    this.upgrade = upgrade;
+    this.counters = options.counters;
+    const owner = upgrade?.socket ?? response;
+    owner.on("close", () => {
       this.#hasClient = false;
       if (!response.writableFinished) this.#source?.abort();
+      this.lease?.release();
+      onEnd(this);
     });
-    response.on("drain", () => {
-      if (!this.#isPaused) return;
-      this.#isPaused = false;
-      this.#source?.resume();
-    });
-    response.on("error", () => undefined);
+    response.on("error", ignore);
   }
 
   /** True from the first byte of the answer on: from then on only a cut can tell of a failure. */
@@ -68,7 +92,7 @@ export class Downstream {
     if (!this.hasClient) source.abort();
   }
 
-  /** Leaves the client's connection to others: an upgrade has taken it. */
+  /** Leaves the client's connection to others: its upgrade has come about. */
   detach(): void {
     this.#source = undefined;
     const { socket } = this.response;
@@ -78,7 +102,7 @@ export class Downstream {
   /** Passes on an interim answer that Node can send; drops the others. */
   inform(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void {
     if (!this.hasClient || this.hasStarted) return;
-    const link = headers.link;
+    const { link } = headers;
     if (status === 102) this.response.writeProcessing();
     else if (status === 103 && link !== undefined) {
       try {
@@ -98,16 +122,16 @@ export class Downstream {
     const { response } = this;
     if (!this.hasClient) return;
     response.sendDate = false;
-    const headers = responseHeaders(raw, this.request, this.#port);
-    this.#hasLength = headers.some((part, i) => i % 2 === 0 && /^content-length$/i.test(part));
+    const { headers, hasLength } = responseHeaders(raw, this.request, this.port);
     response.writeHead(status, message, headers);
+    this.#hasLength = hasLength;
     this.#isHolding = true;
     queueMicrotask(() => this.#letGo());
   }
 
   /** Sends data, and pauses the source when the client can't take more. */
   write(chunk: Buffer): void {
-    this.#counters.bytesDown += chunk.length;
+    this.counters.bytesDown += chunk.length;
     if (this.#isHolding && this.#held === undefined) {
       this.#held = chunk;
       return;
@@ -132,20 +156,21 @@ export class Downstream {
       }
     }
     if (held === undefined) response.end();
-    else response.end(held);
+    else if (held.length > ONE_WRITE_BYTES_MAX) response.end(held);
+    else response.end(held.toString("latin1"), "latin1");
     // The agent may answer before it has read the whole request.
-    discardBody(this.request);
+    if (!this.request.complete) discardBody(this.request);
   }
 
   /** Breaks the answer off so that its client can't take it for complete. */
   cut(): void {
-    if (this.#isHolding) this.#letGo();
-    const socket = this.response.socket;
-    if (socket === null || socket === undefined) {
+    this.#letGo();
+    const { socket, chunkedEncoding } = this.response;
+    if (socket === null) {
       this.response.destroy();
       return;
     }
-    if (!this.response.chunkedEncoding && !this.#hasLength && "resetAndDestroy" in socket) {
+    if (!chunkedEncoding && !this.#hasLength && "resetAndDestroy" in socket) {
       // Neither chunks nor a length betray the missing end: only a reset does.
       socket.resetAndDestroy();
       return;
@@ -168,10 +193,14 @@ export class Downstream {
   }
 
   #send(chunk: Buffer): void {
-    if (!this.hasClient) return;
-    if (!this.response.write(chunk)) {
-      this.#isPaused = true;
-      this.#source?.pause();
-    }
+    if (!this.hasClient || this.response.write(chunk) || this.#isPaused) return;
+    this.#isPaused = true;
+    this.#source?.pause();
+    this.response.once("drain", () => {
+      this.#isPaused = false;
+      this.#source?.resume();
+    });
   }
 }
+
+function ignore(): void {}
