@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, renameSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { posix } from "node:path";
+import { startChild } from "./children.ts";
 import { answerUnary } from "./connect.ts";
 import { makeDirectories } from "./directories.ts";
 import { type Entry, readEntry } from "./entry.ts";
@@ -81,7 +82,9 @@ async function move(call: FileCall): Promise<{ entry: Entry }> {
 /** Moves between file systems; `mv` keeps owners, times, links and attributes. */
 async function moveAcross(source: string, destination: string): Promise<void> {
   const argv = ["mv", "-T", "--", source, destination];
-  const child = Bun.spawn(argv, { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
+  const child = startChild(() =>
+    Bun.spawn(argv, { stdin: "ignore", stdout: "ignore", stderr: "pipe" }),
+  );
   const [code, told] = await Promise.all([child.exited, child.stderr.text()]);
   if (code !== 0) throw new RpcError("internal", `mv ended with ${code}: ${told.slice(0, 500)}`);
 }

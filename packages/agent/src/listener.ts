@@ -27,10 +27,20 @@ export function listen(where: Listen, handler: Handler): Bun.SocketListener<Conn
     },
   };
   if (where.kind === "tcp") {
-    return Bun.listen<Connection>({ hostname: where.address, port: where.port, socket });
+    const { address: hostname, port } = where;
+    return named(`${hostname}:${port}`, () => Bun.listen<Connection>({ hostname, port, socket }));
   }
   rmSync(where.path, { force: true });
-  const listener = Bun.listen<Connection>({ unix: where.path, socket });
+  const listener = named(where.path, () => Bun.listen<Connection>({ unix: where.path, socket }));
   chmodSync(where.path, 0o666);
   return listener;
+}
+
+/** Adds to an error what it was about; Bun's own names the address in part. */
+function named<Result>(address: string, open: () => Result): Result {
+  try {
+    return open();
+  } catch (error) {
+    throw new Error(`can't listen on ${address}: ${String(error)}`, { cause: error });
+  }
 }

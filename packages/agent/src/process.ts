@@ -1,9 +1,9 @@
 import { closeSync, fchownSync } from "node:fs";
+import { startChild } from "./children.ts";
 import { frame } from "./connect.ts";
 import { describeExit, type Exit } from "./exit-status.ts";
 import type { Command, Launch } from "./launch.ts";
 import { closeAll, makePipe, type Pipe } from "./libc.ts";
-import { spawnUnshielded } from "./oom.ts";
 import { type Pty, spawnPty, type TerminalSize } from "./pty.ts";
 import { RpcError } from "./rpc-error.ts";
 
@@ -160,6 +160,8 @@ export class RunningProcess {
         if (done) return;
         await this.#publish(kind, value);
       }
+    } catch (error) {
+      console.error(`soulbox-agent: reading ${kind} of ${this.pid}: ${String(error)}`);
     } finally {
       closeSync(fd);
     }
@@ -215,7 +217,7 @@ function spawnPiped({ launch, stdin }: RunOptions): {
     const ends = [pipes.stdin?.readFd, pipes.stdout.writeFd, pipes.stderr.writeFd];
     // Opening /dev/stdout is an open of the pipe, which asks for its owner.
     for (const fd of ends) if (fd !== undefined) fchownSync(fd, launch.owner.uid, launch.owner.gid);
-    const child = spawnUnshielded(() =>
+    const child = startChild(() =>
       Bun.spawn(launch.argv, {
         cwd: launch.cwd,
         env: launch.env,

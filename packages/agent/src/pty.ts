@@ -1,6 +1,6 @@
 import { chownSync, readlinkSync } from "node:fs";
+import { startChild } from "./children.ts";
 import type { Launch } from "./launch.ts";
-import { spawnUnshielded } from "./oom.ts";
 import { RpcError } from "./rpc-error.ts";
 
 /** Size of a terminal in characters, each from 1 to 65,535. */
@@ -54,7 +54,7 @@ export function spawnPty(
     isPumping = false;
     if (isOver) close();
   };
-  const child = spawnUnshielded(() =>
+  const child = startChild(() =>
     Bun.spawn(launch.argv, {
       cwd: launch.cwd,
       env: launch.env,
