@@ -1,7 +1,9 @@
 import { afterEach } from "vitest";
 import { authCases } from "./http.auth.contract.ts";
 import { badInputCases } from "./http.bad-input.contract.ts";
-import { e2bCases } from "./http.e2b.contract.ts";
+import { catalogueCases } from "./http.catalogue.contract.ts";
+import { e2bCreateCases } from "./http.e2b-create.contract.ts";
+import { e2bLifeCases } from "./http.e2b-life.contract.ts";
 import { e2bListCases } from "./http.e2b-lists.contract.ts";
 import { inSandboxCases } from "./http.in-sandbox.contract.ts";
 import { moneyCases } from "./http.money.contract.ts";
@@ -63,7 +65,9 @@ export function httpContract(serve: (world: HttpWorld) => Promise<HttpServer>): 
   sandboxCases(open);
   inSandboxCases(open);
   moneyCases(open);
-  e2bCases(open);
+  catalogueCases(open);
+  e2bCreateCases(open);
+  e2bLifeCases(open);
   e2bListCases(open);
 }
 
