@@ -1,5 +1,5 @@
 import type { Sandbox } from "e2b";
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 import { ORIGIN, towards } from "../fixture.ts";
 
 /**
@@ -81,14 +81,12 @@ export async function startEchoServer(sandbox: Sandbox, port: number): Promise<v
   const path = `/tmp/echo-${port}.py`;
   await sandbox.files.write(path, PROGRAM.replace("PORT", String(port)));
   await sandbox.commands.run(`exec python3 ${path}`, { background: true, timeoutMs: 0 });
-  await expect
-    .poll(
-      async () => {
-        const response = await fetch(ORIGIN, { headers: towards(sandbox, port) });
-        await response.body?.cancel();
-        return response.status;
-      },
-      { timeout: 10_000, interval: 100 },
-    )
-    .toBe(200);
+  await vi.waitFor(
+    async () => {
+      const response = await fetch(ORIGIN, { headers: towards(sandbox, port) });
+      await response.body?.cancel();
+      expect(response.status).toBe(200);
+    },
+    { timeout: 10_000, interval: 100 },
+  );
 }

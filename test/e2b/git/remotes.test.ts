@@ -1,5 +1,5 @@
 import { CommandExitError, GitUpstreamError } from "e2b";
-import { beforeAll, describe, expect } from "vitest";
+import { beforeAll, describe, expect, vi } from "vitest";
 import { freshDirectory, it, refusal, sharedSandbox } from "../fixture.ts";
 import { AUTHOR, ask, commitFile, repository } from "./repository.ts";
 
@@ -15,13 +15,10 @@ beforeAll(async () => {
     `git daemon --base-path=${DAEMON.root} --export-all --enable=receive-pack --listen=127.0.0.1`,
     { background: true, timeoutMs: 0 },
   );
-  const probe = "exec 3<>/dev/tcp/127.0.0.1/9418";
-  await expect
-    .poll(() => commands.run(`${probe} && echo open || echo closed`).then(({ stdout }) => stdout), {
-      timeout: 10_000,
-      interval: 100,
-    })
-    .toBe("open\n");
+  await vi.waitFor(() => commands.run("exec 3<>/dev/tcp/127.0.0.1/9418"), {
+    timeout: 10_000,
+    interval: 100,
+  });
 });
 
 /** A bare repository behind the daemon with one commit of `file.txt`. */

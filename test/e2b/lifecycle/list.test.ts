@@ -2,22 +2,29 @@ import { Sandbox, type SandboxInfo } from "e2b";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { CLIENTS, it, MARK, pages } from "../fixture.ts";
 
-/** Oldest first: two stay awake, two are paused. */
+/** Metadata of the four sandboxes that the lists are about. */
+const LISTED = { ...MARK, listed: "yes" } as const;
+
+/** The four, oldest first: two stay awake, two are paused. */
 const created: Sandbox[] = [];
+
+/** Older than the four and in no list: the end of a list is not the end of what exists. */
+let older: Sandbox | undefined;
 
 /** Characters that the encoding of filters must survive. */
 const ODD = { "a&b=c": "50 % + ½" } as const;
 
 beforeAll(async () => {
+  older = await Sandbox.create({ metadata: MARK, timeoutMs: 180_000 });
   for (const role of ["first", "second", "third", "fourth"]) {
-    const metadata = { ...MARK, role, ...(role === "second" ? ODD : {}) };
+    const metadata = { ...LISTED, role, ...(role === "second" ? ODD : {}) };
     created.push(await Sandbox.create({ metadata, timeoutMs: 180_000 }));
   }
   await Promise.all(created.slice(2).map((sandbox) => sandbox.pause()));
 });
 
 afterAll(async () => {
-  await Promise.all(created.map((sandbox) => sandbox.kill()));
+  await Promise.all([older, ...created].map((sandbox) => sandbox?.kill()));
 });
 
 /** Roles, newest first or in the order asked for. */
@@ -34,7 +41,7 @@ function infoOf(role: number): Promise<SandboxInfo> {
 for (const { name, Sandbox: Client } of CLIENTS) {
   describe(`Sandbox.list set up by ${name}`, () => {
     it(`lists running and paused sandboxes, the newest first (${name})`, async () => {
-      const listed = (await pages(Client.list({ query: { metadata: MARK } }))).flat();
+      const listed = (await pages(Client.list({ query: { metadata: LISTED } }))).flat();
 
       expect(roles(listed)).toEqual(["fourth", "third", "second", "first"]);
       expect(listed.map(({ state }) => state)).toEqual(["paused", "paused", "running", "running"]);
@@ -43,7 +50,7 @@ for (const { name, Sandbox: Client } of CLIENTS) {
     });
 
     it(`lists only the running sandboxes (${name})`, async () => {
-      const query = { metadata: MARK, state: ["running" as const] };
+      const query = { metadata: LISTED, state: ["running" as const] };
 
       const listed = (await pages(Client.list({ query }))).flat();
 
@@ -52,7 +59,7 @@ for (const { name, Sandbox: Client } of CLIENTS) {
     });
 
     it(`lists only the paused sandboxes (${name})`, async () => {
-      const query = { metadata: MARK, state: ["paused" as const] };
+      const query = { metadata: LISTED, state: ["paused" as const] };
 
       const listed = (await pages(Client.list({ query }))).flat();
 
@@ -61,15 +68,15 @@ for (const { name, Sandbox: Client } of CLIENTS) {
     });
 
     it(`lists the sandboxes whose metadata match every pair (${name})`, async () => {
-      const found = Client.list({ query: { metadata: { ...MARK, ...ODD } } });
-      const other = Client.list({ query: { metadata: { ...MARK, ...ODD, role: "first" } } });
+      const found = Client.list({ query: { metadata: { ...LISTED, ...ODD } } });
+      const other = Client.list({ query: { metadata: { ...LISTED, ...ODD, role: "first" } } });
 
       expect(roles((await pages(found)).flat())).toEqual(["second"]);
       expect(await pages(other)).toEqual([[]]);
     });
 
     it(`pages through the running sandboxes (${name})`, async () => {
-      const query = { metadata: MARK, state: ["running" as const] };
+      const query = { metadata: LISTED, state: ["running" as const] };
 
       const paginator = Client.list({ query, limit: 1 });
 
@@ -83,7 +90,7 @@ for (const { name, Sandbox: Client } of CLIENTS) {
     });
 
     it(`pages through the paused sandboxes (${name})`, async () => {
-      const query = { metadata: MARK, state: ["paused" as const] };
+      const query = { metadata: LISTED, state: ["paused" as const] };
 
       const listed = await pages(Client.list({ query, limit: 1 }));
 
@@ -91,7 +98,7 @@ for (const { name, Sandbox: Client } of CLIENTS) {
     });
 
     it(`pages through running and paused sandboxes together (${name})`, async () => {
-      const query = { metadata: MARK, state: ["running" as const, "paused" as const] };
+      const query = { metadata: LISTED, state: ["running" as const, "paused" as const] };
 
       const listed = await pages(Client.list({ query, limit: 3 }));
 
@@ -99,7 +106,7 @@ for (const { name, Sandbox: Client } of CLIENTS) {
     });
 
     it(`goes on from a token and refuses to go past the end (${name})`, async () => {
-      const query = { metadata: MARK };
+      const query = { metadata: LISTED };
       const first = Client.list({ query, limit: 2 });
       await first.nextItems();
 
@@ -117,14 +124,14 @@ describe("Sandbox.list", () => {
     const { startedAt } = await infoOf(2);
 
     const listed = await pages(
-      Sandbox.list({ query: { metadata: MARK, startedAfter: startedAt } }),
+      Sandbox.list({ query: { metadata: LISTED, startedAfter: startedAt } }),
     );
 
     expect(roles(listed.flat())).toEqual(["fourth", "third"]);
   });
 
   it("orders by start across pages, either way", async () => {
-    const query = { metadata: MARK };
+    const query = { metadata: LISTED };
 
     const ascending = await pages(Sandbox.list({ query, order: "asc", limit: 3 }));
     const descending = await pages(Sandbox.list({ query, order: "desc", limit: 3 }));
@@ -136,7 +143,7 @@ describe("Sandbox.list", () => {
   it("lists the sandboxes of one template", async () => {
     const { templateId } = await infoOf(0);
     const listedFrom = async (template: string) =>
-      (await pages(Sandbox.list({ query: { metadata: MARK, template } }))).flat();
+      (await pages(Sandbox.list({ query: { metadata: LISTED, template } }))).flat();
 
     expect(await listedFrom(templateId)).toHaveLength(created.length);
     expect(await listedFrom("base")).toHaveLength(created.length);

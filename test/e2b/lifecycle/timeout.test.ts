@@ -1,5 +1,5 @@
 import { SandboxNotFoundError } from "e2b";
-import { describe, expect } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { it, ownSandbox, refusal } from "../fixture.ts";
 
 /** How long after its end a sandbox may still answer: the reaper's period and the way back. */
@@ -31,7 +31,7 @@ describe("timeout", () => {
       .poll(() => sandbox.isRunning(), { timeout: 2000 + GRACE_MS, interval: 200 })
       .toBe(false);
     expect(Date.now()).toBeGreaterThanOrEqual(endAt.getTime());
-    await refusal(sandbox.getInfo(), SandboxNotFoundError);
+    await vi.waitFor(() => refusal(sandbox.getInfo(), SandboxNotFoundError), GRACE_MS);
   });
 
   it("lets a sandbox live on when its shortened time was lengthened again", async () => {
