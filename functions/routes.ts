@@ -9,9 +9,7 @@ export async function resolveRoute(ports: Ports, id: string): Promise<Resolution
   const { publicTraffic, maskRequestHost } = row.spec.network;
   switch (row.state) {
     case "running":
-      if (row.agentAddress === undefined || row.expiresAtMs <= ports.clock.now()) {
-        return { kind: "gone" };
-      }
+      if (row.agentAddress === undefined) return { kind: "gone" };
       return {
         kind: "route",
         route: {

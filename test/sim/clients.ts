@@ -41,7 +41,7 @@ export function request(world: World, journal: Journal): void {
   const ids = [...world.store.rows.keys()].slice(-8);
   const id = ids.length > 0 ? random.pick(ids) : undefined;
   const roll = random.next();
-  if (id === undefined || roll < 0.35) {
+  if (id === undefined || roll < 0.3) {
     const key = `key-${random.integer(1, 12)}`;
     answer(world, journal, create(world, journal, plane, caller, key));
     return;
@@ -50,12 +50,12 @@ export function request(world: World, journal: Journal): void {
   const run = async (): Promise<void> => {
     const { controlPlane } = plane;
     timeline.note(`${plane.name} <- ${tenant} ${roll.toFixed(2)} ${id}`);
-    if (roll < 0.5) {
+    if (roll < 0.48) {
       await controlPlane.settle(await controlPlane.pause(caller, id), NEVER);
-    } else if (roll < 0.65) {
+    } else if (roll < 0.68) {
       await controlPlane.settle(await controlPlane.resume(caller, id), NEVER);
     } else if (roll < 0.75) {
-      const lifeMs = random.integer(5000, 90_000);
+      const lifeMs = random.integer(5000, 240_000);
       const untilMs = epochMs(plane.ports.clock.now() + lifeMs);
       await controlPlane.extend(caller, id, untilMs, random.chance(0.5) ? "set" : "lengthen");
     } else if (roll < 0.9) {
@@ -103,7 +103,7 @@ async function create(
     template: "base",
     env: { TOKEN: SECRET },
     metadata: { key: name },
-    lifetimeMs: durationMs(random.integer(4000, 60_000)),
+    lifetimeMs: durationMs(random.pick([random.integer(4000, 60_000), 240_000])),
     onExpiry: random.chance(0.3) ? "pause" : "terminate",
     once: { key, fingerprint: key },
   });

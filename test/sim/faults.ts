@@ -159,7 +159,7 @@ export function flakyProvider(
     if (random.chance(weather.lost)) throw new SimulatedFault("unavailable");
     if (random.chance(weather.late)) {
       const leftMs = view.leftMs(signal);
-      const lateMs = leftMs + random.integer(1, 20_000);
+      const lateMs = leftMs + random.integer(1, 40_000);
       timeline.at(lateMs, `late ${what}`, undefined, () => void run().catch(() => {}));
       await timeline.wait(leftMs, `${name} gives up ${what}`, owner);
       throw new SimulatedFault("timeout");

@@ -1,3 +1,4 @@
+import { isResting, launchOf } from "@soulbox/core";
 import { createJournal, type Journal, request } from "./clients.ts";
 import { CALM, type Weather } from "./faults.ts";
 import { createRandom, type Random } from "./random.ts";
@@ -71,7 +72,7 @@ async function rest(world: World, watch: Watch): Promise<readonly string[]> {
   while (timeline.nowMs < untilMs) {
     const waitMs = pauseUntil(world) - timeline.nowMs;
     // Nothing is under way and nothing due: the batches would only turn over empty until then.
-    if (waitMs > 120_000) timeline.skip(waitMs - 60_000);
+    if (waitMs > 20_000) timeline.skip(waitMs - 5000);
     if (!(await timeline.step())) break;
     if (timeline.count % 32 === 0) {
       const violations = await watch.check();
@@ -100,18 +101,15 @@ function isOver(world: World): boolean {
 /** The next instant at which a row wants something; the present when something is under way. */
 function pauseUntil(world: World): number {
   const { nowMs } = world.timeline;
+  const phases = new Map(world.instances().map((it) => [it.launchId, it.phase]));
   let untilMs = Number.POSITIVE_INFINITY;
-  const claimed = new Set<string>();
   for (const row of world.store.rows.values()) {
     if (row.dueAtMs === undefined) continue;
-    if (row.state !== "paused") return nowMs;
-    claimed.add(`${row.id}-${row.incarnation}`);
+    if (!isResting(row.state) || phases.get(launchOf(row)) !== row.state) return nowMs;
+    phases.delete(launchOf(row));
     untilMs = Math.min(untilMs, row.dueAtMs);
   }
-  const instances = world.instances();
-  const isSettled = instances.every((it) => claimed.has(it.launchId) && it.phase === "paused");
-  const isQuiet = isSettled && claimed.size > 0 && instances.length === claimed.size;
-  return isQuiet ? untilMs : nowMs;
+  return phases.size === 0 && Number.isFinite(untilMs) ? untilMs : nowMs;
 }
 
 /** Plans requests, crashes, deaths of instances and clock jumps, each leading to the next. */
@@ -125,7 +123,11 @@ function plan(world: World, journal: Journal, watch: Watch): void {
     });
   };
   const haste = random.pick([300, 1200, 4000]);
-  repeat(haste, () => request(world, journal));
+  repeat(haste, () => {
+    // Races need company: now and then several ask at the same moment.
+    const burst = random.chance(0.15) ? random.integer(2, 6) : 1;
+    for (let count = 0; count < burst; count += 1) request(world, journal);
+  });
   repeat(25_000, () => crash(world, watch));
   repeat(30_000, () => {
     const instances = world.instances();
@@ -164,7 +166,7 @@ function drawWeather(random: Random): Weather {
   return {
     lost: fault(0.3),
     unanswered: fault(0.3),
-    late: fault(0.15),
+    late: fault(0.4),
     repeated: fault(0.3),
     throttled: fault(0.2),
     noCapacity: fault(0.3),

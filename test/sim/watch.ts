@@ -24,6 +24,9 @@ export interface Watch {
 /** A batch's own run and a few failed ones in bad weather. */
 const PATIENCE_MS = 150_000;
 
+/** A dozen sweeps of either control plane, of which one must get through. */
+const DRIFT_MS = 90_000;
+
 /** Checks every invariant after a step; cheap when nothing changed since the last. */
 export function createWatch(world: World, journal: Journal): Watch {
   const { timeline, store } = world;
@@ -85,7 +88,7 @@ export function createWatch(world: World, journal: Journal): Watch {
         }
       }
     }
-    for (const id of lasts(driftFromMs, drifting, PATIENCE_MS)) {
+    for (const id of lasts(driftFromMs, drifting, DRIFT_MS)) {
       found.push(`I8: ${id} is ${store.rows.get(id)?.state} but its instance is not`);
     }
     return found;
