@@ -65,6 +65,9 @@ export function createEngine(options: EngineOptions): Engine {
   const network = createSandboxNetwork(options);
   let known: EngineFacts | undefined;
   let loading: Promise<EngineFacts> | undefined;
+  let lastImage: string | undefined;
+
+  const isHere = () => known?.sockets === true && existsSync(`/sys/class/net/${BRIDGE_NAME}`);
 
   /** Who lays the rules: this server, or a helper made from an image that is there. */
   const hostOf =
@@ -79,14 +82,13 @@ export function createEngine(options: EngineOptions): Engine {
     return image === undefined ? "untried" : "none";
   };
 
-  const learn = async (): Promise<EngineFacts> => {
-    const abortSignal = AbortSignal.timeout(LOAD_MS_MAX);
+  const learn = async (abortSignal: AbortSignal): Promise<EngineFacts> => {
     const isUnixSocket = isSocketPath(docker);
     const info: EngineInfo = await abortable(docker.info(), abortSignal);
     const images = await docker.listImages({ abortSignal });
     const image = images.find(({ RepoTags }) => RepoTags?.[0]?.includes("soulbox/"))?.RepoTags?.[0];
-    const isHere = () => nearnessOf(info, isUnixSocket).sameNetwork;
-    const isFiltered = await network.ensure(hostOf(isHere, image));
+    const isNear = () => nearnessOf(info, isUnixSocket).sameNetwork;
+    const isFiltered = await network.ensure(hostOf(isNear, image));
     await sweep(docker, stage, sockets, abortSignal);
     await options.onLoad();
     return factsOf(info, {
@@ -101,7 +103,8 @@ export function createEngine(options: EngineOptions): Engine {
 
   const load = (): Promise<EngineFacts> => {
     if (known !== undefined) return Promise.resolve(known);
-    loading ??= learn()
+    const signal = AbortSignal.timeout(LOAD_MS_MAX);
+    loading ??= abortable(learn(signal), signal)
       .then((facts) => {
         known = facts;
         return facts;
@@ -116,7 +119,7 @@ export function createEngine(options: EngineOptions): Engine {
   const bridge = async ({ network: asked }: LaunchRequest, image: string): Promise<boolean> => {
     const facts = await load();
     if (attachmentOf(asked, facts) === "none") return false;
-    const isHere = () => facts.sockets && existsSync(`/sys/class/net/${BRIDGE_NAME}`);
+    lastImage = image;
     const isFiltered = await network.ensure(hostOf(isHere, image));
     known = { ...facts, egress: egressOf(isFiltered, image) };
     return attachmentOf(asked, known) === "bridge";
@@ -135,9 +138,8 @@ export function createEngine(options: EngineOptions): Engine {
     },
     forgetNetwork: () => network.forget(),
     refreshNetwork() {
-      if (known?.egress !== "filtered" || !isRoot) return;
-      const isHere = () => existsSync(`/sys/class/net/${BRIDGE_NAME}`);
-      network.ensure(hostOf(isHere, undefined)).catch((error: unknown) => log(String(error)));
+      if (known?.egress !== "filtered") return;
+      network.ensure(hostOf(isHere, lastImage)).catch((error: unknown) => log(String(error)));
     },
   };
 }

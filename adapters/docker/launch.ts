@@ -51,29 +51,31 @@ export function createLauncher(options: LauncherOptions): Launcher {
 
   /** Makes the container, or takes the one that another try made. */
   const obtain = async (request: LaunchRequest, plan: ContainerPlan, signal: AbortSignal) => {
-    const deadline = AbortSignal.timeout(STEP_MS_MAX);
+    const made = createOptions(request, plan);
+    const untilMs = performance.now() + STEP_MS_MAX;
     for (;;) {
-      const made = createOptions(request, plan);
-      const container = await docker
-        .createContainer({ ...made, abortSignal: deadline })
-        .catch((error: unknown) => ignore(error, isNameTaken));
+      const container = await step((signalled) =>
+        docker.createContainer({ ...made, ...signalled }),
+      ).catch((error: unknown) => unless(isNameTaken, error));
       if (container !== undefined) return { container, state: "created" };
       const existing = docker.getContainer(plan.name);
-      const found = await existing
-        .inspect({ abortSignal: deadline })
-        .catch((error: unknown) => ignore(error, (thrown) => statusOf(thrown) === 404));
+      const found = await step((signalled) => existing.inspect(signalled)).catch((error: unknown) =>
+        unless(isMissing, error),
+      );
       if (found !== undefined) return { container: existing, state: found.State.Status };
       signal.throwIfAborted();
-      deadline.throwIfAborted();
+      if (performance.now() > untilMs) {
+        throw new DockerError("timeout", `The name ${plan.name} stays taken by no container.`);
+      }
       await new Promise((resolve) => setTimeout(resolve, NAME_POLL_MS));
     }
   };
 
   const begin = async (container: Container, request: LaunchRequest, plan: ContainerPlan) => {
     const start = () =>
-      container
-        .start({ abortSignal: AbortSignal.timeout(STEP_MS_MAX) })
-        .catch((error: unknown) => ignore(error, (thrown) => statusOf(thrown) === 304));
+      step((signalled) => container.start(signalled)).catch((error: unknown) =>
+        unless(isStarted, error),
+      );
     try {
       await start();
     } catch (error) {
@@ -109,7 +111,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
       signal.throwIfAborted();
       // What has run and ended is not started again: this launch is over.
       if (state === "created" || state === "configured") await begin(container, request, plan);
-      const info = await container.inspect({ abortSignal: AbortSignal.timeout(STEP_MS_MAX) });
+      const info = await step((signalled) => container.inspect(signalled));
       await shape(request, plan, info);
       return observationOf(request.launchId, readInspect(info, undefined));
     }, signal);
@@ -136,11 +138,26 @@ export function createLauncher(options: LauncherOptions): Launcher {
   };
 }
 
+/** One call to the engine, with a bound of its own. */
+function step<T>(call: (options: { readonly abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  const abortSignal = AbortSignal.timeout(STEP_MS_MAX);
+  return abortable(call({ abortSignal }), abortSignal);
+}
+
 function isNameTaken(error: unknown): boolean {
   return statusOf(error) === 409 || /already in use/i.test(wordsOf(error));
 }
 
-function ignore(error: unknown, isExpected: (error: unknown) => boolean): undefined {
+function isMissing(error: unknown): boolean {
+  return statusOf(error) === 404;
+}
+
+/** The engine answers "not modified" to a second start. */
+function isStarted(error: unknown): boolean {
+  return statusOf(error) === 304;
+}
+
+function unless(isExpected: (error: unknown) => boolean, error: unknown): undefined {
   if (isExpected(error)) return undefined;
   throw error;
 }

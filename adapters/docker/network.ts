@@ -13,8 +13,8 @@ import { abortable } from "./slots.ts";
 /** The one bridge that all sandboxes with a network are on. */
 export interface SandboxNetwork {
   /**
-   * Makes sure that the bridge is there and its rules are laid; a success is remembered for 30 s.
-   * Concurrent callers share the work.
+   * Makes sure that the bridge is there and its rules are laid. Concurrent callers share the
+   * work; its result holds for 30 s, and for 10 minutes while it is looked at again.
    *
    * @param pickHost Who can lay the rules, asked once the bridge is there; `undefined` = nobody.
    * @returns True when the rules are laid.
@@ -35,13 +35,23 @@ export interface SandboxNetworkOptions {
   readonly nowMs: () => number;
 }
 
-/** Somebody may flush the host's rules: they are laid again this often, milliseconds. */
-const RULES_MS_MAX = 30_000;
+/** When the rules were last laid, by whom if by anybody. */
+interface Laid {
+  readonly isFiltered: boolean;
+  readonly isTried: boolean;
+  readonly atMs: number;
+}
+
+/** Somebody may flush the host's rules: they are laid again when last seen so long ago, milliseconds. */
+const FRESH_MS_MAX = 30_000;
+
+/** Until this age a launch does not wait for that, milliseconds: a helper takes half a second. */
+const TRUST_MS_MAX = 600_000;
 
 /** See {@link SandboxNetwork}. */
 export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNetwork {
   const { docker, log, nowMs } = options;
-  let laid: { readonly filtered: boolean; readonly atMs: number } | undefined;
+  let laid: Laid | undefined;
   let laying: Promise<boolean> | undefined;
 
   const layRules = async (host: RunOnHost, signal: AbortSignal): Promise<boolean> => {
@@ -59,19 +69,27 @@ export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNet
     const signal = AbortSignal.timeout(LAY_MS_MAX);
     await ensureBridge(docker, signal);
     const host = pickHost();
-    const filtered = host !== undefined && (await layRules(host, signal));
-    laid = { filtered, atMs: nowMs() };
-    return filtered;
+    const isFiltered = host !== undefined && (await abortable(layRules(host, signal), signal));
+    laid = { isFiltered, isTried: host !== undefined, atMs: nowMs() };
+    return isFiltered;
+  };
+
+  const start = (pickHost: () => RunOnHost | undefined): Promise<boolean> => {
+    laying ??= lay(pickHost).finally(() => {
+      laying = undefined;
+    });
+    return laying;
   };
 
   return {
     ensure(pickHost) {
-      const isFresh = laid !== undefined && nowMs() - laid.atMs < RULES_MS_MAX;
-      if (isFresh && laid?.filtered) return Promise.resolve(true);
-      laying ??= lay(pickHost).finally(() => {
-        laying = undefined;
-      });
-      return laying;
+      if (laid === undefined || !laid.isTried) return start(pickHost);
+      const ageMs = nowMs() - laid.atMs;
+      if (ageMs < FRESH_MS_MAX) return Promise.resolve(laid.isFiltered);
+      const looking = start(pickHost);
+      if (!laid.isFiltered || ageMs > TRUST_MS_MAX) return looking;
+      looking.catch((error: unknown) => log(`the network can't be looked at: ${error}`));
+      return Promise.resolve(true);
     },
     forget() {
       laid = undefined;

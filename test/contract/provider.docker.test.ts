@@ -46,7 +46,10 @@ function provoke(bench: DockerBench): ProviderHarness["provoke"] {
   const down = new Dockerode({ socketPath: `${bench.runDir}/no-engine.sock` });
   return {
     not_found: async () => bench.provider().suspend?.pause(missing, signal),
-    timeout: () => bench.provider().list("local", undefined, AbortSignal.timeout(0)),
+    timeout: () => {
+      const late = AbortSignal.abort(new DOMException("Too late.", "TimeoutError"));
+      return bench.provider().list("local", undefined, late);
+    },
     unavailable: () => bench.provider({ docker: down }).list("local", undefined, signal),
     already_exists: async () => {
       const options = { name: `soulbox-${bench.stage}-twin`, Image: "debian:trixie-slim" };
