@@ -1,4 +1,5 @@
 import { type IncomingMessage, type Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Gateway } from "./gateway.ts";
 
@@ -15,6 +16,9 @@ const STATUS_OF: Readonly<Record<string, readonly [number, string, string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, "Request Timeout", "The request did not arrive in time"],
 };
 
+/** A client that vanished without a word is found gone after this, milliseconds, and ten probes. */
+const KEEP_ALIVE_MS = 30_000;
+
 /**
  * Lets a gateway and an API share one HTTP server: requests that the gateway claims go to it, the
  * others to the fallback. Takes the server's events `request`, `checkContinue`, `upgrade` and
@@ -23,6 +27,7 @@ const STATUS_OF: Readonly<Record<string, readonly [number, string, string]>> = {
  */
 export function attachGateway(server: Server, gateway: Gateway, fallback: Fallback): void {
   server.requestTimeout = 0;
+  server.on("connection", (socket: Socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
   server.on("request", (request, response) => {
     if (gateway.claims(request)) gateway.handle(request, response);
     else fallback.request(request, response);

@@ -1,4 +1,5 @@
 import { type IncomingMessage, request as openRequest } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { UpgradeSocket } from "./exchange.ts";
 import type { Forward } from "./proxy.ts";
@@ -95,14 +96,19 @@ function tie(client: Duplex, agent: Duplex, counters: Counters): void {
   });
   client.pipe(agent);
   agent.pipe(client);
-  client.on("error", () => agent.destroy());
-  agent.on("error", () => client.destroy());
-  client.on("close", () => {
-    if (!agent.writableEnded || client.errored !== null) agent.destroy();
-  });
-  agent.on("close", () => {
-    if (!client.writableEnded || agent.errored !== null) client.destroy();
-  });
+  client.on("close", () => breakOff(client, agent));
+  agent.on("close", () => breakOff(agent, client));
+  // Errors are followed by `close`.
+  client.on("error", () => undefined);
+  agent.on("error", () => undefined);
+}
+
+/** Once one end is closed, breaks the other off unless its goodbye is already on its way. */
+function breakOff(closed: Duplex, other: Duplex): void {
+  if (other.destroyed || (closed.errored === null && other.writableEnded)) return;
+  // A clean end would pass what was sent so far off as all there was.
+  if (other instanceof Socket) other.resetAndDestroy();
+  else other.destroy();
 }
 
 function headOf(message: IncomingMessage): string {
