@@ -114,7 +114,7 @@ export async function buildRecipe(
           step = `step ${found[1]} ${found[2]}`.replace(/\s+/g, " ").slice(0, STEP_LENGTH_MAX);
           onProgress(step);
           lines.length = 0;
-        } else lines.push(line.trimEnd().slice(0, LINE_LENGTH_MAX));
+        } else lines.push(shorten(line.trimEnd()));
         if (lines.length > LINES_MAX) lines.shift();
       }
     }
@@ -123,12 +123,18 @@ export async function buildRecipe(
     const cause: unknown = broken.signal.aborted ? broken.signal.reason : error;
     const reason = cause instanceof Error ? cause.message : String(cause);
     const tail = lines.length === 0 ? "" : `\n${lines.join("\n")}`;
-    throw new Error(`failed at ${step || "its context"}: ${reason}${tail}`, { cause });
+    throw new Error(`failed at ${step || "its context"}: ${shorten(reason)}${tail}`, { cause });
   } finally {
     body.destroy();
     context.destroy();
     await filling;
   }
+}
+
+/** Both ends of a text: engines put the whole command before the reason. */
+function shorten(text: string): string {
+  if (text.length <= LINE_LENGTH_MAX) return text;
+  return `${text.slice(0, LINE_LENGTH_MAX / 2)} … ${text.slice(-LINE_LENGTH_MAX / 2)}`;
 }
 
 const STEP_LENGTH_MAX = 90;

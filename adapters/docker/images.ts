@@ -194,10 +194,12 @@ export function createImages(options: ImagesOptions): Images {
 
   return {
     async load() {
-      const found = await docker.listImages({ filters: { reference: ["soulbox/*"] } });
+      const found = await docker.listImages();
       ready.clear();
-      for (const image of found.flatMap(({ RepoTags }) => RepoTags ?? [])) {
-        ready.add(image.replace(/^localhost\//, ""));
+      for (const name of found.flatMap(({ RepoTags }) => RepoTags ?? [])) {
+        // Podman puts a registry before names that have none.
+        const image = /^(?:localhost\/|docker\.io\/)?(soulbox\/[^/]+)$/.exec(name)?.[1];
+        if (image !== undefined) ready.add(image);
       }
     },
     prepare(template) {
