@@ -6,9 +6,13 @@ interface Scores {
   readonly child: string;
 }
 
-/** With CAP_SYS_RESOURCE the agent goes below everybody; without it, its children go above it. */
 const LOWERED: Scores = { agent: "-900", child: "0" };
-const RAISED: Scores = { agent: "0", child: "500" };
+
+/** Scores that need no privilege: the agent keeps what it was started with, children go above. */
+function raisedScores(inherited: number): Scores {
+  const child = inherited < 0 ? 0 : Math.min(1000, inherited + 500);
+  return { agent: String(inherited), child: String(child) };
+}
 
 let shield: { readonly fd: number; readonly scores: Scores } | undefined;
 const pids = new Set<number>();
@@ -19,12 +23,8 @@ export function shieldFromOom(): void {
   try {
     fd = openSync("/proc/self/oom_score_adj", "r+");
     const inherited = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
-    const scores = trySetScore(fd, LOWERED.agent) ? LOWERED : RAISED;
-    // Whoever started the agent may have chosen a score; it can't be restored when it is lower.
-    if (scores === RAISED && inherited !== 0) {
-      closeSync(fd);
-      return;
-    }
+    // Going lower needs CAP_SYS_RESOURCE.
+    const scores = trySetScore(fd, LOWERED.agent) ? LOWERED : raisedScores(inherited);
     shield = { fd, scores };
   } catch {
     // No /proc, or a read-only one: the kernel chooses as it likes.
