@@ -2,7 +2,7 @@
 # first process of the new namespaces. Written for few forks: what a builtin can do, a builtin does.
 #
 #   enter.sh outer DIR RUN_DIR RUN_OPTIONS PROCS... -- UNSHARE_ARGS...
-#   enter.sh inner DIR ROOT SKELETON ROOT_OPTIONS NPROC LOOPBACK OWNER FINAL...
+#   enter.sh inner DIR ROOT SKELETON ROOT_OPTIONS LOOPBACK OWNER SEAL FINAL...
 #
 # Fd 2 is the launch's log, fd 3 the pipe on which the server waits for "ready". Neither reaches
 # the agent.
@@ -32,7 +32,7 @@ if [ "$stage" = outer ]; then
   exec unshare "$@"
 fi
 
-root=$1 skeleton=$2 root_options=$3 nproc=$4 loopback=$5 owner=$6
+root=$1 skeleton=$2 root_options=$3 loopback=$4 owner=$5 seal=$6
 shift 6
 
 # /proc is the host's until the new root is in place, so that these are host pids.
@@ -46,7 +46,6 @@ echo "$stat" >"$dir/init"
 umask 022
 ulimit -c 0
 ulimit -n 65536 2>/dev/null || :
-[ "$nproc" = 0 ] || ulimit -u "$nproc"
 { echo sandbox >/proc/sys/kernel/hostname; } 2>/dev/null || hostname sandbox || :
 case $loopback in
   ip) ip link set lo up ;;
@@ -69,11 +68,25 @@ pivot_root . .soulbox/old
 cd /
 umount -n -l /.soulbox/old
 
+log=/.soulbox/run/agent.log
+if [ "$seal" = 1 ]; then
+  # The socket's directory is the host's disk: it turns read-only once the socket is there, which
+  # is before anybody's program runs. The log would keep it writable.
+  log=/.soulbox/agent.log
+  (
+    tries=3000
+    while [ ! -S /.soulbox/run/agent.sock ] && [ "$tries" -gt 0 ]; do
+      sleep 0.01
+      tries=$((tries - 1))
+    done
+    exec mount -n -o remount,bind,ro,nosuid,nodev,noexec /.soulbox/run
+  ) </dev/null >>"$log" 2>&1 3>&- &
+fi
+
 # A server that has died meanwhile doesn't take the sandbox along.
 trap '' PIPE
 echo ready >&3 || :
 trap - PIPE
 unset LC_ALL OLDPWD
-# The shell stays as the first process: its wait reaps whatever is orphaned inside.
-exec "$@" /bin/sh -c '/.soulbox/agent; exit $?' \
-  </dev/null >/.soulbox/run/agent.log 2>&1 3>&-
+# The agent becomes the first process: nothing inside can kill it, and it reaps the orphans.
+exec "$@" /.soulbox/agent </dev/null >>"$log" 2>&1 3>&-

@@ -140,7 +140,10 @@ export function local(options: LocalOptions): Provider {
   /** Every call's first step. */
   const begin = async (signal: AbortSignal): Promise<void> => {
     signal.throwIfAborted();
-    swept ??= sweep();
+    swept ??= sweep().catch((error: unknown) => {
+      swept = undefined;
+      throw error;
+    });
     await within(swept, signal);
   };
 
@@ -173,8 +176,8 @@ export function local(options: LocalOptions): Provider {
       const items: Observation[] = [];
       for (const launchId of await launchesIn(stateDir)) {
         // The cursor names the last one seen, so that a removal in between hides none.
-        if ((cursor !== undefined && launchId <= (cursor as string)) || !(await isOurs(launchId)))
-          continue;
+        if (cursor !== undefined && launchId <= (cursor as string)) continue;
+        if ((await stageOf(launchId)) !== stage) continue;
         signal.throwIfAborted();
         const last = items.at(-1);
         if (items.length === LIMITS.pageDefault && last !== undefined) {

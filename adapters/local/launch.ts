@@ -173,19 +173,21 @@ function enterArgs(plan: EnterPlan, target: EnterTarget): readonly string[] {
   // Version 1 moves a thread that moves itself without waiting for the whole machine (14 ms saved).
   const file = cgroups.version === 1 ? "tasks" : "cgroup.procs";
   const procs = target.cgroups.map((group) => join(group, file));
-  // Limits per user count in all sandboxes together, unless each has users of its own.
-  const processes = cgroups.parents.pids === undefined && identity !== "root" ? PIDS_MAX : 0;
   const owner = identity === "mapped" ? `${USER_ID}:${USER_ID}` : "0";
   return [
     ...["outer", dir, runDir, run, ...procs, "--", ...unshareArgs(identity)],
     ...["sh", ENTER, "inner", dir, root, skeleton, rootOptions(request.resources.diskMib)],
-    ...[String(processes), loopback, owner, ...confinement(plan)],
+    ...[loopback, owner, identity === "root" ? "0" : "1", ...confinement(plan)],
   ];
 }
 
 /** The command that takes privileges away and runs what follows. */
 function confinement({ probe, filter, mayGain }: EnterPlan): readonly string[] {
+  // A limit per user: counts in all sandboxes together, unless each has users of its own.
+  const hasOwnUsers = probe.identity !== "root";
+  const perUser = hasOwnUsers && probe.cgroups.parents.pids === undefined;
   return [
+    ...(perUser ? ["prlimit", `--nproc=${PIDS_MAX}:${PIDS_MAX}`] : []),
     ...(filter === "perl" ? ["perl", ...perlFilterArgs(FILTER)] : []),
     "setpriv",
     "--bounding-set",

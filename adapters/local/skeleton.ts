@@ -157,8 +157,8 @@ function etcFiles(
     "daemon:x:1:",
     "tty:x:5:",
     "mail:x:8:",
-    // A single user has no other group: becoming a member would fail.
-    `sudo:x:27:${userId === 0 ? "" : "user"}`,
+    // Without members: a user with more than its own group costs the agent a fork per command.
+    "sudo:x:27:",
     "shadow:x:42:",
     "utmp:x:43:",
     "staff:x:50:",

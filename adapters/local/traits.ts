@@ -44,7 +44,6 @@ function gapsOf(
     [true, "files are kept in memory, so that disk and memory together are bounded by memoryMib"],
     [!hasSudo, "no sudo"],
     [identity === "single", "one user only: whoever runs inside is root there"],
-    [!isRoot, "the agent's socket directory is on the host's disk, without a limit"],
     [parents.memory === undefined, "memory isn't limited, and files in it only by diskMib"],
     [swapIsFree, "swap isn't counted"],
     [parents.cpu === undefined, "CPU isn't limited"],

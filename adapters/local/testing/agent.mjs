@@ -6,10 +6,12 @@ import { createServer } from "node:http";
 
 const path = process.env.SOULBOX_LISTEN.replace(/^unix:/, "");
 
-/** Runs `{argv, uid, stdin}` and answers `{code, signal, output}`. */
+/** Runs `{argv, user}` and answers `{code, signal, output}`. */
 function run(body, response) {
-  const { argv, uid } = JSON.parse(body);
+  const { argv, user } = JSON.parse(body);
   const [file, ...args] = argv;
+  const passwd = readFileSync("/etc/passwd", "utf8").split("\n");
+  const uid = Number(passwd.find((line) => line.startsWith(`${user}:`)).split(":")[2]);
   const ids = uid === 0 ? {} : { uid, gid: uid };
   const child = spawn(file, args, { ...ids, cwd: "/", stdio: ["ignore", "pipe", "pipe"] });
   let output = "";

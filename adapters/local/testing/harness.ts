@@ -133,10 +133,14 @@ export function ask(seen: Observation, path: string, body = ""): Promise<string 
   });
 }
 
-/** Runs a shell command inside, as `user` unless another id is given. */
-export async function run(seen: Observation, command: string, uid = 1000): Promise<Outcome> {
+/** Runs a shell command inside, as `user` unless it is to be root. */
+export async function run(
+  seen: Observation,
+  command: string,
+  user: "user" | "root" = "user",
+): Promise<Outcome> {
   const argv = ["/bin/sh", "-c", command];
-  const text = await ask(seen, "/run", JSON.stringify({ argv, uid }));
+  const text = await ask(seen, "/run", JSON.stringify({ argv, user }));
   if (text === undefined) throw new Error(`The agent gave no answer to: ${command}`);
   return JSON.parse(text) as Outcome;
 }
