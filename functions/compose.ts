@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createImages, docker } from "@soulbox/adapter-docker";
 import { local, probeLocal } from "@soulbox/adapter-local";
 import { memoryProvider, systemClock } from "@soulbox/adapter-memory";
-import { openSqlite } from "@soulbox/adapter-sqlite";
+import { type DataDirLock, lockDataDir, openSqlite, type Sqlite } from "@soulbox/adapter-sqlite";
 import { buildAgent } from "@soulbox/agent/build.ts";
 import {
   type Clock,
@@ -50,6 +50,16 @@ const AWAY: AbortSignal = new AbortController().signal;
 const PING_MS = 3000;
 /** 36^20 ids: 103 bits. */
 const newIdBody = customAlphabet("0123456789abcdefghijklmnopqrstuvwxyz", 20);
+
+/** Takes a data directory for this process. @throws already_exists when a server has it. */
+export function claimDataDir(dataDir: string): DataDirLock {
+  return lockDataDir(dataDir);
+}
+
+/** Opens what a data directory holds, to look at it only. @throws not_found when it holds nothing. */
+export function openForReading(dataDir: string): Pick<Sqlite, "store" | "close"> {
+  return openSqlite({ dataDir, readOnly: true });
+}
 
 /**
  * The only place where ports meet adapters.

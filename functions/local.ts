@@ -1,5 +1,4 @@
 /** The whole of SoulBox on one machine: `npm start`. */
-import { lockDataDir } from "@soulbox/adapter-sqlite";
 import {
   ControlPlaneError,
   decide,
@@ -9,7 +8,7 @@ import {
   type TenantId,
 } from "@soulbox/core";
 import type { Gateway } from "@soulbox/gateway";
-import { type Composition, compose } from "./compose.ts";
+import { type Composition, claimDataDir, compose } from "./compose.ts";
 import { type Config, readConfig } from "./config.ts";
 import { createLog } from "./log.ts";
 import { proveItWorks } from "./proof.ts";
@@ -25,7 +24,7 @@ const say = (line: string) => console.log(line);
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
-  const lock = lockDataDir(config.dataDir);
+  const lock = claimDataDir(config.dataDir);
   const secrets = await openSecrets(config.dataDir);
   const log = createLog(config.log);
   let gateway: Gateway | undefined;

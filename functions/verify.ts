@@ -1,13 +1,13 @@
 /** Checks the invariants on a data directory, beside a running server too: `npm run verify -- <dir>`. */
 import { resolve } from "node:path";
-import { openSqlite } from "@soulbox/adapter-sqlite";
 import { all, checkStore, epochMs } from "@soulbox/core";
+import { openForReading } from "./compose.ts";
 
 /** A reaper's period and a full batch on a busy machine, milliseconds. */
 const LATE_MS_MAX = 60_000;
 
 const dataDir = resolve(process.argv[2] ?? process.env.SOULBOX_DATA_DIR ?? ".soulbox");
-const { store, close } = openSqlite({ dataDir, readOnly: true });
+const { store, close } = openForReading(dataDir);
 // A row may change between two reads: what is wrong twice, with an unchanged row, is wrong.
 const first = await check();
 const second = first.length === 0 ? first : await check();
