@@ -1,4 +1,4 @@
-import { lstatSync, realpathSync, type Stats, statSync } from "node:fs";
+import { constants, lstatSync, realpathSync, type Stats, statSync } from "node:fs";
 import { posix } from "node:path";
 import type { Users } from "./users.ts";
 import { readMetadata } from "./xattr.ts";
@@ -69,18 +69,20 @@ function typeOf(stat: Stats): FileType {
   return stat.isSymbolicLink() ? "FILE_TYPE_SYMLINK" : "FILE_TYPE_UNSPECIFIED";
 }
 
-const KINDS: Readonly<Record<number, string>> = {
-  9604: "d",
-  21609: "L",
-  14406: "D",
-  2401: "p",
-  26411: "S",
-  4802: "Dc",
-};
+const { S_IFMT, S_IFDIR, S_IFLNK, S_IFBLK, S_IFIFO, S_IFSOCK, S_IFCHR } = constants;
+
+const KINDS = new Map([
+  [S_IFDIR, "d"],
+  [S_IFLNK, "L"],
+  [S_IFBLK, "D"],
+  [S_IFIFO, "p"],
+  [S_IFSOCK, "S"],
+  [S_IFCHR, "Dc"],
+]);
 
 /** Permissions as Go's `FileMode.String` prints them, which E2B's clients show. */
 export function formatPermissions(mode: number): string {
-  const kind = KINDS[mode & 0o170000] ?? "";
+  const kind = KINDS.get(mode & S_IFMT) ?? "";
   const [device = "", char = ""] = kind === "Dc" ? ["D", "c"] : [kind];
   const setuid = (mode & 0o4000) === 0 ? "" : "u";
   const setgid = (mode & 0o2000) === 0 ? "" : "g";

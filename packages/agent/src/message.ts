@@ -4,8 +4,17 @@ import { RpcError } from "./rpc-error.ts";
 export type Message = Readonly<Record<string, unknown>>;
 
 function wrong(field: string, value: unknown, wanted: string): RpcError {
-  const shown = JSON.stringify(value)?.slice(0, 60) ?? String(value);
+  const shown = show(value).slice(0, 60);
   return new RpcError("invalid_argument", `${field}: ${shown} is not ${wanted}`);
+}
+
+function show(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    // Too deep: it was parsed without recursion but can't be printed without.
+    return "what was given";
+  }
 }
 
 function isObject(value: unknown): value is Message {
