@@ -4,8 +4,8 @@ const CONTROL_ROUTES = new Set(["init", "freeze", "unfreeze", "collapse", "fsfre
 /** Rounds of percent-decoding; whatever is still encoded after them is no path of ours. */
 const DECODE_ROUNDS = 4;
 
-/** Two plain segments or more, as almost every request has: no spelling of a control route. */
-const PLAIN = /^\/\w[\w.]*\/\w[\w.]*(?:\?|$)/;
+/** One or two plain segments, as almost every request has: nothing in them to be read twice. */
+const PLAIN = /^\/(\w[\w.]*)(\/\w[\w.]*)?(?:\?|$)/;
 
 /**
  * True when a request target names a control-only route of the agent under any spelling that some
@@ -13,7 +13,10 @@ const PLAIN = /^\/\w[\w.]*\/\w[\w.]*(?:\?|$)/;
  * segments, path parameters, a trailing slash, another case.
  */
 export function isControlRoute(url: string): boolean {
-  if (PLAIN.test(url)) return false;
+  const plain = PLAIN.exec(url);
+  if (plain !== null) {
+    return plain[2] === undefined && CONTROL_ROUTES.has((plain[1] ?? "").toLowerCase());
+  }
   let path = url.split(/[?#]/, 1)[0] ?? "";
   for (let round = 0; round < DECODE_ROUNDS && path.includes("%"); round++) {
     path = path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>

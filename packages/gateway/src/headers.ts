@@ -1,5 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { AGENT_PORT, HEADERS } from "@soulbox/protocol";
+import type { Route } from "./ports.ts";
+import type { Place } from "./resolve.ts";
 
 /** Headers that end here: they speak of this connection, or to the gateway. */
 const REQUEST_DROPPED = new Set([
@@ -30,24 +32,15 @@ const RESPONSE_DROPPED = new Set([
 /** Never dropped because a client named them in `Connection`: they carry meaning here. */
 const NEVER_NOMINATED = new Set(["host", "content-length", "transfer-encoding", "trailer"]);
 
-/** Where a request goes. */
-export interface Destination {
-  readonly sandboxId: string;
-  readonly port: number;
-  readonly launchId: string;
-  /** Host that user ports see; `${PORT}` in it stands for the port. */
-  readonly maskRequestHost: string | undefined;
-}
-
 /**
  * Headers for the agent, names and values in turn. Hop-by-hop headers, the gateway's own and every
  * `soulbox-…` of the client are gone; port and launch are set by us; everything else is as it was,
  * duplicates and spelling included. Framing (`content-length`, `transfer-encoding`) is left out.
  */
-export function requestHeaders(request: IncomingMessage, to: Destination): string[] {
+export function requestHeaders(request: IncomingMessage, place: Place, route: Route): string[] {
   const raw = request.rawHeaders;
   const nominated = nominatedBy(request.headers.connection);
-  const headers: string[] = ["host", hostFor(request, to)];
+  const headers: string[] = ["host", hostFor(request, place.port, route.maskRequestHost)];
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? "";
     const lower = name.toLowerCase();
@@ -55,8 +48,8 @@ export function requestHeaders(request: IncomingMessage, to: Destination): strin
     if (nominated?.has(lower)) continue;
     headers.push(name, raw[i + 1] ?? "");
   }
-  headers.push(HEADERS.sandboxId, to.sandboxId);
-  headers.push(HEADERS.sandboxPort, String(to.port), HEADERS.launchId, to.launchId);
+  headers.push(HEADERS.sandboxId, place.sandboxId);
+  headers.push(HEADERS.sandboxPort, String(place.port), HEADERS.launchId, route.launchId);
   return headers;
 }
 
@@ -102,9 +95,9 @@ export function hasBody(request: IncomingMessage): boolean {
   return length !== undefined && Number(length) !== 0;
 }
 
-function hostFor(request: IncomingMessage, to: Destination): string {
-  if (to.port === AGENT_PORT || to.maskRequestHost === undefined) return request.headers.host ?? "";
-  return to.maskRequestHost.replaceAll("${" + "PORT}", String(to.port));
+function hostFor(request: IncomingMessage, port: number, mask: string | undefined): string {
+  if (port === AGENT_PORT || mask === undefined) return request.headers.host ?? "";
+  return mask.replaceAll("${" + "PORT}", String(port));
 }
 
 function nominatedBy(connection: string | undefined): Set<string> | undefined {

@@ -92,6 +92,13 @@ export function createPools(limits: PoolLimits, nowMs: () => number): Pools {
     else retired.set(entry, sandboxId);
   }
 
+  function onIdle(entry: Entry): void {
+    entry.idleSinceMs = nowMs();
+    if (!entry.isRetired) return;
+    retired.delete(entry);
+    close(entry);
+  }
+
   function makeRoom(): boolean {
     let oldest: [string, Entry] | undefined;
     for (const [sandboxId, entry] of entries) {
@@ -122,7 +129,7 @@ export function createPools(limits: PoolLimits, nowMs: () => number): Pools {
       }
       if (entry.active >= limits.requestCountMax) return "limit";
       entry.active += 1;
-      return lease(sandboxId, entry);
+      return new Held(sandboxId, entry, retire, onIdle);
     },
     cut(sandboxId) {
       const entry = entries.get(sandboxId);
@@ -144,26 +151,37 @@ export function createPools(limits: PoolLimits, nowMs: () => number): Pools {
       return entries.size + retired.size;
     },
   };
+}
 
-  function lease(sandboxId: string, entry: Entry): Lease {
-    let isHeld = true;
-    return {
-      upstream: entry,
-      release() {
-        if (!isHeld) return;
-        isHeld = false;
-        entry.active -= 1;
-        if (entry.active > 0) return;
-        entry.idleSinceMs = nowMs();
-        if (entry.isRetired) {
-          retired.delete(entry);
-          close(entry);
-        }
-      },
-      discard() {
-        retire(sandboxId, entry);
-      },
-    };
+/** A lease: a class, because there is one per request. */
+class Held implements Lease {
+  readonly upstream: Entry;
+  readonly #sandboxId: string;
+  readonly #retire: (sandboxId: string, entry: Entry) => void;
+  readonly #onIdle: (entry: Entry) => void;
+  #isHeld = true;
+
+  constructor(
+    sandboxId: string,
+    entry: Entry,
+    retire: (sandboxId: string, entry: Entry) => void,
+    onIdle: (entry: Entry) => void,
+  ) {
+    this.#sandboxId = sandboxId;
+    this.upstream = entry;
+    this.#retire = retire;
+    this.#onIdle = onIdle;
+  }
+
+  release(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.upstream.active -= 1;
+    if (this.upstream.active === 0) this.#onIdle(this.upstream);
+  }
+
+  discard(): void {
+    this.#retire(this.#sandboxId, this.upstream);
   }
 }
 

@@ -12,7 +12,7 @@ export interface Forward {
   /** Headers for the agent, without framing. */
   readonly headers: string[];
   /** Called once when no answer was begun. `isUnsent` means that the agent has seen no byte. */
-  readonly onFailure: (error: Error, isUnsent: boolean) => void;
+  onFailure(error: Error, isUnsent: boolean): void;
 }
 
 /**

@@ -35,25 +35,36 @@ export function admit(
   limits: GatewayLimits,
   waker: Waker,
 ): Admission | Promise<Admission> {
-  const { sandboxId } = place;
-  const lookUpFailed = (error: unknown): Admission => {
-    ports.log("gateway.resolve_failed", { sandboxId, error });
-    return refuse(unavailable("The sandbox can't be looked up now; try again", "resolve_failed"));
-  };
-  const decide = (resolution: Resolution): Admission | Promise<Admission> =>
-    resolution.kind === "paused" && resolution.autoResume && !isProbe(request, place)
-      ? admitByWaking(request, place, ports, waker, resolution.publicTraffic !== false)
-      : admitResolved(request, place, ports, resolution);
-
   let found: Promise<Resolution> | Resolution;
   try {
-    found = ports.resolve(sandboxId);
+    found = ports.resolve(place.sandboxId);
   } catch (error) {
-    return lookUpFailed(error);
+    return lookUpFailed(place, ports, error);
   }
-  // An answer at hand is not made to wait: it is the usual one, and there is one per request.
-  if (!(found instanceof Promise)) return decide(found);
-  return within(found, limits.resolveMsMax).then(decide, lookUpFailed);
+  // An answer at hand is not made to wait: there is one per request.
+  if (!(found instanceof Promise)) return decide(request, place, ports, waker, found);
+  return within(found, limits.resolveMsMax).then(
+    (resolution) => decide(request, place, ports, waker, resolution),
+    (error: unknown) => lookUpFailed(place, ports, error),
+  );
+}
+
+function decide(
+  request: IncomingMessage,
+  place: Place,
+  ports: GatewayPorts,
+  waker: Waker,
+  resolution: Resolution,
+): Admission | Promise<Admission> {
+  if (resolution.kind !== "paused" || !resolution.autoResume || isProbe(request, place)) {
+    return admitResolved(request, place, ports, resolution);
+  }
+  return admitByWaking(request, place, ports, waker, resolution.publicTraffic !== false);
+}
+
+function lookUpFailed({ sandboxId }: Place, ports: GatewayPorts, error: unknown): Admission {
+  ports.log("gateway.resolve_failed", { sandboxId, error });
+  return refuse(unavailable("The sandbox can't be looked up now; try again", "resolve_failed"));
 }
 
 async function admitByWaking(

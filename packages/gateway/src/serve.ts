@@ -40,7 +40,7 @@ export function refuse({ request, response, counters }: Exchange, refusal: Refus
 
 /** Serves one exchange, step by step: whom for, may it, where, go. Never throws. */
 export function serve(desk: Desk, exchange: Exchange, target: Target): void {
-  attempt(desk, exchange, () => {
+  try {
     const { request, response } = exchange;
     const url = request.url ?? "";
     if (isPreflight(exchange, target)) {
@@ -52,14 +52,21 @@ export function serve(desk: Desk, exchange: Exchange, target: Target): void {
     } else if (target.kind === "refused") {
       refuse(exchange, target.refusal);
     } else if (target.kind === "signed") {
-      return serveSigned(desk, exchange);
+      serveSigned(desk, exchange).catch((error) => fail(desk, exchange, error));
     } else if (target.port === AGENT_PORT && isControlRoute(url)) {
       refuse(exchange, controlRoute(url));
     } else {
       route(desk, exchange, target, 0);
     }
-    return undefined;
-  });
+  } catch (error) {
+    fail(desk, exchange, error);
+  }
+}
+
+/** What was thrown is our own mistake, which must cost no more than one request. */
+function fail(desk: Desk, exchange: Exchange, error: unknown): void {
+  desk.ports.log("gateway.failed", { error });
+  refuse(exchange, unavailable("The gateway failed; try again", "failed"));
 }
 
 /** Finds the sandbox of a signed file URL by its signature. */
@@ -83,68 +90,87 @@ async function serveSigned(desk: Desk, exchange: Exchange): Promise<void> {
 }
 
 function route(desk: Desk, exchange: Exchange, place: Place, tries: number): void {
-  attempt(desk, exchange, () => {
-    const go = (admission: Admission) => {
-      if (!exchange.hasClient) return;
-      if (admission.kind === "refused") refuse(exchange, admission.refusal);
-      else send(desk, exchange, place, admission.route, tries);
-    };
-    const { ports, limits, waker } = desk;
-    const admission = admit(exchange.request, place, ports, limits, waker);
-    if (admission instanceof Promise) return admission.then(go);
-    go(admission);
-    return undefined;
-  });
+  const { ports, limits, waker } = desk;
+  const admission = admit(exchange.request, place, ports, limits, waker);
+  if (admission instanceof Promise) {
+    admission
+      .then((given) => enter(desk, exchange, place, given, tries))
+      .catch((error) => fail(desk, exchange, error));
+  } else enter(desk, exchange, place, admission, tries);
 }
 
-function send(desk: Desk, exchange: Exchange, place: Place, to: Route, tries: number): void {
-  const { sandboxId, port } = place;
-  let lease: Lease | "limit" | "full";
-  const onFailure = (error: Error, isUnsent: boolean) => {
-    if (typeof lease === "object") {
-      if (error instanceof ConnectFailure) lease.discard();
-      lease.release();
+function enter(
+  desk: Desk,
+  exchange: Exchange,
+  place: Place,
+  admission: Admission,
+  tries: number,
+): void {
+  if (!exchange.hasClient) return;
+  if (admission.kind === "refused") refuse(exchange, admission.refusal);
+  else new Delivery(desk, exchange, place, admission.route, tries).begin();
+}
+
+/** One attempt to hand an exchange to an agent. */
+class Delivery {
+  readonly #desk: Desk;
+  readonly #exchange: Exchange;
+  readonly #place: Place;
+  readonly #route: Route;
+  readonly #tries: number;
+
+  constructor(desk: Desk, exchange: Exchange, place: Place, route: Route, tries: number) {
+    this.#desk = desk;
+    this.#exchange = exchange;
+    this.#place = place;
+    this.#route = route;
+    this.#tries = tries;
+  }
+
+  begin(): void {
+    const exchange = this.#exchange;
+    const { sandboxId } = this.#place;
+    const { pools, limits } = this.#desk;
+    let lease: Lease | "limit" | "full";
+    try {
+      lease = pools.acquire(sandboxId, this.#route);
+    } catch (error) {
+      this.onFailure(error instanceof Error ? error : new Error(String(error)), true);
+      return;
     }
-    if (!exchange.hasClient) return;
-    desk.ports.log("gateway.unreachable", { sandboxId, launchId: to.launchId, error });
-    // Nothing was sent: perhaps it has just ended, moved, or started its agent anew. Look again.
-    if (isUnsent && tries === 0) route(desk, exchange, place, 1);
-    else refuse(exchange, unreachableAgent(sandboxId));
-  };
-  try {
-    lease = desk.pools.acquire(sandboxId, to);
-  } catch (error) {
-    lease = "full";
-    onFailure(error instanceof Error ? error : new Error(String(error)), true);
-    return;
+    if (lease === "limit") {
+      refuse(exchange, tooManyConnections(sandboxId, limits.requestCountMax));
+    } else if (lease === "full") {
+      refuse(exchange, unavailable("The gateway serves too many sandboxes; try again", "full"));
+    } else {
+      exchange.lease = lease;
+      exchange.port = this.#place.port;
+      const headers = requestHeaders(exchange.request, this.#place, this.#route);
+      const { upstream } = lease;
+      const onFailure = (error: Error, isUnsent: boolean) => this.onFailure(error, isUnsent);
+      const to = { exchange, upstream, headers, onFailure };
+      if (exchange.upgrade === undefined) forward(to);
+      else splice(to, exchange.upgrade, limits.upgradeMsMax);
+    }
   }
-  if (lease === "limit") {
-    refuse(exchange, tooManyConnections(sandboxId, desk.limits.requestCountMax));
-    return;
-  }
-  if (lease === "full") {
-    refuse(exchange, unavailable("The gateway serves too many sandboxes; try again", "full"));
-    return;
-  }
-  exchange.lease = lease;
-  exchange.port = port;
-  const { launchId, maskRequestHost } = to;
-  const headers = requestHeaders(exchange.request, { sandboxId, port, launchId, maskRequestHost });
-  const job = { exchange, upstream: lease.upstream, headers, onFailure };
-  if (exchange.upgrade === undefined) forward(job);
-  else splice(job, exchange.upgrade, desk.limits.upgradeMsMax);
-}
 
-/** Runs a step; what it throws is our own mistake, which must cost no more than one request. */
-function attempt(desk: Desk, exchange: Exchange, step: () => Promise<void> | undefined): void {
-  const fail = (error: unknown) => {
-    desk.ports.log("gateway.failed", { error });
-    refuse(exchange, unavailable("The gateway failed; try again", "failed"));
-  };
-  try {
-    step()?.catch(fail);
-  } catch (error) {
-    fail(error);
+  /** Nothing was answered. When nothing was sent either, it may be tried anew, once. */
+  onFailure(error: Error, isUnsent: boolean): void {
+    const desk = this.#desk;
+    const exchange = this.#exchange;
+    const { sandboxId } = this.#place;
+    if (error instanceof ConnectFailure) exchange.lease?.discard();
+    exchange.lease?.release();
+    exchange.lease = undefined;
+    if (!exchange.hasClient) return;
+    desk.ports.log("gateway.unreachable", { sandboxId, launchId: this.#route.launchId, error });
+    try {
+      // Perhaps it has just ended, moved, or started its agent anew: look again.
+      if (isUnsent && this.#tries === 0) route(desk, exchange, this.#place, 1);
+      else refuse(exchange, unreachableAgent(sandboxId));
+    } catch (mistake) {
+      fail(desk, exchange, mistake);
+    }
   }
 }
 

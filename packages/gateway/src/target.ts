@@ -34,12 +34,19 @@ const CONTROL = /[\u0000-\u0020\u007f]/;
 const SIGNED_FILES = /^\/files\?(?:.*&)?signature=/;
 const ABSOLUTE = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i;
 
+/** The headers that decide, and how often each is given. */
 interface Fields {
-  readonly hosts: string[];
-  readonly ids: string[];
-  readonly ports: string[];
-  readonly lengths: string[];
-  readonly encodings: string[];
+  host: string | undefined;
+  hosts: number;
+  /** The first host that names a sandbox. */
+  label: Label | undefined;
+  id: string | undefined;
+  ids: number;
+  port: string | undefined;
+  ports: number;
+  lengths: number;
+  encoding: string | undefined;
+  encodings: number;
 }
 
 /**
@@ -57,15 +64,15 @@ interface Fields {
 export function targetOf(head: RequestHead): Target {
   const fields = readFields(head.rawHeaders);
   const authority = head.url.startsWith("/") ? undefined : ABSOLUTE.exec(head.url)?.[1];
-  const label = fields.hosts.map(labelOf).find(isLabel) ?? labelOf(authority ?? "");
-  const idHeader = fields.ids[0];
+  const label = fields.label ?? (authority === undefined ? undefined : labelOf(authority));
+  const idHeader = fields.id;
   if (label === undefined && idHeader === undefined) {
     return SIGNED_FILES.test(head.url) ? signedTarget(head, fields) : API;
   }
 
   const fault = faultOf(head, fields);
   if (fault !== undefined) return refuse(fault, label?.sandboxId);
-  const headerPort = fields.ports[0];
+  const headerPort = fields.port;
   if (headerPort !== undefined && !isPort(headerPort)) {
     return refuse("The header e2b-sandbox-port must be a port from 1 to 65535", label?.sandboxId);
   }
@@ -96,50 +103,71 @@ function headerTarget(sandboxId: string, port: string | undefined): Target {
 function signedTarget(head: RequestHead, fields: Fields): Target {
   const fault = faultOf(head, fields);
   if (fault !== undefined) return refuse(fault);
-  if (fields.ports.length > 0 && fields.ports[0] !== String(AGENT_PORT)) {
+  if (fields.port !== undefined && fields.port !== String(AGENT_PORT)) {
     return refuse("A signed file URL is always for the agent's port");
   }
   return SIGNED;
 }
 
 function readFields(rawHeaders: readonly string[]): Fields {
-  const fields: Fields = { hosts: [], ids: [], ports: [], lengths: [], encodings: [] };
+  const fields: Fields = {
+    host: undefined,
+    hosts: 0,
+    label: undefined,
+    id: undefined,
+    ids: 0,
+    port: undefined,
+    ports: 0,
+    lengths: 0,
+    encoding: undefined,
+    encodings: 0,
+  };
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const list = listOf(fields, rawHeaders[i] ?? "");
-    list?.push(rawHeaders[i + 1] ?? "");
+    take(fields, rawHeaders[i] ?? "", rawHeaders[i + 1] ?? "");
   }
   return fields;
 }
 
-/** Looks at the length first: almost every header is none of these. */
-function listOf(fields: Fields, name: string): string[] | undefined {
+/** Looks at the length of a name first: almost every header is none of these. */
+function take(fields: Fields, name: string, value: string): void {
   switch (name.length) {
     case 4:
-      return name.toLowerCase() === "host" ? fields.hosts : undefined;
+      if (name.toLowerCase() !== "host") return;
+      fields.hosts += 1;
+      fields.host ??= value;
+      fields.label ??= labelOf(value);
+      return;
     case 14: {
       const lower = name.toLowerCase();
-      if (lower === HEADERS.sandboxId) return fields.ids;
-      return lower === "content-length" ? fields.lengths : undefined;
+      if (lower === HEADERS.sandboxId) {
+        fields.ids += 1;
+        fields.id ??= value;
+      } else if (lower === "content-length") fields.lengths += 1;
+      return;
     }
     case 16:
-      return name.toLowerCase() === HEADERS.sandboxPort ? fields.ports : undefined;
+      if (name.toLowerCase() !== HEADERS.sandboxPort) return;
+      fields.ports += 1;
+      fields.port ??= value;
+      return;
     case 17:
-      return name.toLowerCase() === "transfer-encoding" ? fields.encodings : undefined;
-    default:
-      return undefined;
+      if (name.toLowerCase() !== "transfer-encoding") return;
+      fields.encodings += 1;
+      fields.encoding ??= value;
+      return;
   }
 }
 
 function faultOf(head: RequestHead, fields: Fields): string | undefined {
-  if (fields.hosts.length !== 1) return "There must be exactly one Host header";
-  if (!HOST.test((fields.hosts[0] ?? "").toLowerCase())) return "The Host header is not a host";
-  if (fields.ids.length > 1) return "The header e2b-sandbox-id is given more than once";
-  if (fields.ports.length > 1) return "The header e2b-sandbox-port is given more than once";
-  if (fields.lengths.length > 1) return "Content-Length is given more than once";
-  if (fields.lengths.length + fields.encodings.length > 1) {
+  if (fields.hosts !== 1) return "There must be exactly one Host header";
+  if (!HOST.test((fields.host ?? "").toLowerCase())) return "The Host header is not a host";
+  if (fields.ids > 1) return "The header e2b-sandbox-id is given more than once";
+  if (fields.ports > 1) return "The header e2b-sandbox-port is given more than once";
+  if (fields.lengths > 1) return "Content-Length is given more than once";
+  if (fields.lengths + fields.encodings > 1) {
     return "Content-Length and Transfer-Encoding exclude each other";
   }
-  const encoding = fields.encodings[0];
+  const { encoding } = fields;
   if (encoding !== undefined && encoding.toLowerCase() !== "chunked") {
     return "The only Transfer-Encoding is chunked";
   }
@@ -154,14 +182,12 @@ interface Label {
 }
 
 function labelOf(host: string): Label | undefined {
+  const first = host.charCodeAt(0);
+  if (first < 0x30 || first > 0x39) return undefined;
   const end = host.search(/[.:]/);
   const match = LABEL.exec((end === -1 ? host : host.slice(0, end)).toLowerCase());
   if (match?.[1] === undefined || match[2] === undefined) return undefined;
   return { port: match[1], sandboxId: match[2] };
-}
-
-function isLabel(label: Label | undefined): label is Label {
-  return label !== undefined;
 }
 
 function isPort(text: string): boolean {
