@@ -15,6 +15,8 @@ export interface Server {
   /** Origin of API and gateway, without a slash at its end. */
   readonly url: string;
   readonly apiKey: string;
+  /** The last lines that it wrote, without its key. */
+  logTail(): string;
   /**
    * Sends SIGTERM and waits for the end.
    *
@@ -70,6 +72,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     return {
       url,
       apiKey,
+      logTail: () => tail(log),
       stop: async () => {
         await end(child, exited, log);
         await rm(dataDir, { recursive: true, force: true });

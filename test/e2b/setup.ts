@@ -16,8 +16,10 @@ declare module "vitest" {
 }
 
 let server: Server | undefined;
+let runner: TestProject["vitest"] | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
+  runner = project.vitest;
   const provider = chosenProvider();
   server = await startServer({ provider, program: process.env.SOULBOX_TEST_PROGRAM });
   const { url, apiKey } = server;
@@ -25,6 +27,9 @@ export async function setup(project: TestProject): Promise<void> {
 }
 
 export async function teardown(): Promise<void> {
+  if (server !== undefined && (runner?.state.getFailedFilepaths().length ?? 0) > 0) {
+    process.stderr.write(`The server of the failed tests.${server.logTail()}\n`);
+  }
   await server?.stop();
 }
 

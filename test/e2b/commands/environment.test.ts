@@ -27,7 +27,7 @@ describe("environment", () => {
       envs: { EXTRA: "sprinkles" },
     });
     const bare = await shared.sandbox.commands.run(
-      `python -c 'import os; print(os.environ.get("EXTRA"))'`,
+      `python3 -c 'import os; print(os.environ.get("EXTRA"))'`,
     );
 
     expect(stdout).toBe("sprinkles vanilla\n");
