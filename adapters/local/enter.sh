@@ -2,8 +2,9 @@
 # first process of the new namespaces. Written for few forks: what a builtin can do, a builtin does.
 #
 #   enter.sh outer DIR RUN_DIR RUN_OPTIONS PROCS... -- UNSHARE_ARGS...
-#   enter.sh inner DIR ROOT SKELETON ROOT_OPTIONS LOOPBACK OWNER SEAL FINAL...
+#   enter.sh inner DIR ROOT SOURCE DISK_OPTIONS LOOPBACK OWNER SEAL FINAL...
 #
+# SOURCE is a directory to fill a tmpfs from, or the image of a disk to copy.
 # Fd 2 is the launch's log, fd 3 the pipe on which the server waits for "ready". Neither reaches
 # the agent.
 set -eu
@@ -32,7 +33,7 @@ if [ "$stage" = outer ]; then
   exec unshare "$@"
 fi
 
-root=$1 skeleton=$2 root_options=$3 loopback=$4 owner=$5 seal=$6
+root=$1 source=$2 disk_options=$3 loopback=$4 owner=$5 seal=$6
 shift 6
 
 # /proc is the host's until the new root is in place, so that these are host pids.
@@ -59,8 +60,13 @@ case $loopback in
     ;;
 esac
 
-mount -n -t tmpfs -o "$root_options" soulbox "$root"
-cp -a "$skeleton/." "$root/"
+if [ -d "$source" ]; then
+  mount -n -t tmpfs -o "$disk_options" soulbox "$root"
+  cp -a "$source/." "$root/"
+else
+  cp --sparse=always "$source" "$dir/disk"
+  mount -n -t ext4 -o "$disk_options" "$dir/disk" "$root"
+fi
 [ "$owner" = 0 ] || chown -R "$owner" "$root/home/user"
 mount -n -a -T "$dir/fstab"
 cd "$root"

@@ -110,12 +110,13 @@ export function local(options: LocalOptions): Provider {
     const groups = groupsOf(cgroups, launchId);
     const variant = setup.variantOf(template);
     const record = recordOf(request, { bootId, runDir, groups });
+    const disk = await variant.diskOf(resources);
     const fstab = fstabOf(variant.mounts, variant.enter.root, runDir);
     if (!(await reserve(stateDir, record, fstab))) return look(launchId);
     try {
       await mkdir(runDir, { mode: 0o700, recursive: true });
       await makeGroups(cgroups, groups.dirs, resources);
-      await enter(variant.enter, { dir, runDir, cgroups: groups.dirs, request }, stop);
+      await enter(variant.enter, { dir, runDir, disk, cgroups: groups.dirs, request }, stop);
     } catch (error) {
       await removeLaunch(dir, identity, bootId);
       throw error;
@@ -149,7 +150,7 @@ export function local(options: LocalOptions): Provider {
 
   return {
     name: providerName("local"),
-    traits: traitsOf(probe, setup.filter, setup.hasSudo),
+    traits: traitsOf(probe, setup),
     async launch(request, signal) {
       await begin(signal);
       const { launchId, region } = request;

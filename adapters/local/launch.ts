@@ -14,7 +14,7 @@ import {
   textOf,
   unshareArgs,
 } from "./probe.ts";
-import { rootOptions, SANDBOX_PATH, SOCKET_INSIDE } from "./rootfs.ts";
+import { SANDBOX_PATH, SOCKET_INSIDE } from "./rootfs.ts";
 import { USER_ID } from "./skeleton.ts";
 import { readOrUndefined } from "./state.ts";
 
@@ -47,7 +47,6 @@ export interface EnterPlan {
   readonly mayGain: boolean;
   /** Where the new root gets mounted, in the sandbox's own mount namespace. */
   readonly root: string;
-  readonly skeleton: string;
 }
 
 /** What is started. */
@@ -58,7 +57,16 @@ export interface EnterTarget {
   readonly runDir: string;
   /** Its control groups. */
   readonly cgroups: readonly string[];
-  readonly request: Pick<LaunchRequest, "launchId" | "agentEnv" | "resources">;
+  readonly disk: Disk;
+  readonly request: Pick<LaunchRequest, "launchId" | "agentEnv">;
+}
+
+/** What the sandbox's root is made of. */
+export interface Disk {
+  /** A skeleton, to be copied into a tmpfs, or an image, to be copied and mounted. */
+  readonly source: string;
+  /** Options of the mount. */
+  readonly options: string;
 }
 
 /**
@@ -166,9 +174,9 @@ function agentEnvironment({ agentEnv }: Pick<LaunchRequest, "agentEnv">) {
 
 /** Arguments of `enter.sh`, in its order. */
 function enterArgs(plan: EnterPlan, target: EnterTarget): readonly string[] {
-  const { probe, root, skeleton } = plan;
+  const { probe, root } = plan;
   const { identity, cgroups, loopback } = probe;
-  const { dir, runDir, request } = target;
+  const { dir, runDir, disk } = target;
   const run = identity === "root" ? RUN_OPTIONS : "0";
   // Version 1 moves a thread that moves itself without waiting for the whole machine (14 ms saved).
   const file = cgroups.version === 1 ? "tasks" : "cgroup.procs";
@@ -176,7 +184,7 @@ function enterArgs(plan: EnterPlan, target: EnterTarget): readonly string[] {
   const owner = identity === "mapped" ? `${USER_ID}:${USER_ID}` : "0";
   return [
     ...["outer", dir, runDir, run, ...procs, "--", ...unshareArgs(identity)],
-    ...["sh", ENTER, "inner", dir, root, skeleton, rootOptions(request.resources.diskMib)],
+    ...["sh", ENTER, "inner", dir, root, disk.source, disk.options],
     ...[loopback, owner, identity === "root" ? "0" : "1", ...confinement(plan)],
   ];
 }

@@ -154,13 +154,6 @@ export function fstabOf(mounts: readonly Mount[], root: string, runDir: string):
   return lines.join("");
 }
 
-/** Options of the root file system. It holds everything a sandbox writes, so its size is the bound. */
-export function rootOptions(diskMib: number): string {
-  // One inode per 16 KiB, like ext4's default; at least enough for a small tree.
-  const inodes = Math.max(16_384, diskMib * 64);
-  return `size=${diskMib}m,nr_inodes=${inodes},mode=0755,nodev`;
-}
-
 /** Links of the root directory, `/bin` → `usr/bin` for example, as the host has them. */
 export function programLinks(): ReadonlyMap<string, string> {
   const links = PROGRAM_DIRS.flatMap((name) => {

@@ -1,9 +1,18 @@
 import { createHash } from "node:crypto";
-import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
-import { type EpochMs, epochMs, type LaunchId, type Template } from "@soulbox/core";
+import { type EpochMs, epochMs, type LaunchId, type Resources, type Template } from "@soulbox/core";
+import { baseImages, type DiskKind, diskKindIn, tmpfsOptions } from "./disk.ts";
 import { LocalError } from "./faults.ts";
-import type { EnterPlan } from "./launch.ts";
+import type { Disk, EnterPlan } from "./launch.ts";
 import { etcNames, type FilterLoader, type LocalProbe, textOf, usrMounts } from "./probe.ts";
 import { type Mount, mountsOf } from "./rootfs.ts";
 import { seccompFilter } from "./seccomp.ts";
@@ -19,6 +28,9 @@ export interface Setup {
   readonly bootId: string;
   readonly filter: FilterLoader | undefined;
   readonly hasSudo: boolean;
+  readonly diskKind: DiskKind;
+  /** Size of the disk that the data directory is on. */
+  readonly diskMibMax: number;
   readonly findVersion: FindVersion;
   readonly lentNode: LentNode | undefined;
   /** Where the agent of a launch listens, as the host sees it. */
@@ -31,6 +43,8 @@ export interface Setup {
 export interface Variant {
   readonly mounts: readonly Mount[];
   readonly enter: EnterPlan;
+  /** Makes ready what a sandbox's disk is made of. */
+  diskOf(resources: Resources): Promise<Disk>;
 }
 
 /** Length of the longest launch id: 32 of the sandbox's, a dash, 9 digits. */
@@ -67,6 +81,9 @@ export function openSetup(
   const mountinfo = textOf("/proc/self/mountinfo");
   const runBase = runBaseOf(stateDir);
 
+  const diskKind = diskKindIn(stateDir);
+  const images = baseImages(stateDir);
+  const { blocks, bsize } = statfsSync(stateDir);
   const variants = new Map<string | undefined, Variant>();
   const makeVariant = (nodePath: string | undefined): Variant => {
     const plan = {
@@ -79,13 +96,26 @@ export function openSetup(
     const mounts = mountsOf(plan);
     const entries = skeletonOf(plan, mounts, filterBytes);
     const skeleton = writeSkeleton(stateDir, entries, identity === "root");
-    return { mounts, enter: { probe, filter, mayGain: hasSudo, root, skeleton } };
+    const memoryIsLimited = probe.cgroups.parents.memory !== undefined;
+    return {
+      mounts,
+      enter: { probe, filter, mayGain: hasSudo, root },
+      async diskOf({ diskMib, memoryMib }) {
+        if (diskKind === "image") {
+          return { source: await images.find(skeleton, diskMib), options: images.options };
+        }
+        const options = tmpfsOptions(diskMib, memoryIsLimited ? memoryMib : undefined);
+        return { source: skeleton, options };
+      },
+    };
   };
   return {
     stateDir,
     bootId: textOf("/proc/sys/kernel/random/boot_id").trim(),
     filter,
     hasSudo,
+    diskKind,
+    diskMibMax: Math.floor((blocks * bsize) / 1024 / 1024),
     findVersion,
     lentNode: lent,
     runDirOf: (launchId) =>

@@ -1,6 +1,18 @@
-import { durationMs, type Fit, LIMITS, type Traits } from "@soulbox/core";
+import { durationMs, type Fit, type Traits } from "@soulbox/core";
 import { PIDS_MAX } from "./cgroup.ts";
+import type { DiskKind } from "./disk.ts";
 import type { FilterLoader, LocalProbe } from "./probe.ts";
+
+/** What a set-up decides that the traits tell. */
+export interface LocalFacts {
+  /** How the filter of system calls gets loaded, `undefined` when it doesn't. */
+  readonly filter: FilterLoader | undefined;
+  /** True when `sudo` works inside. */
+  readonly hasSudo: boolean;
+  readonly diskKind: DiskKind;
+  /** Size of the disk that the data directory is on. */
+  readonly diskMibMax: number;
+}
 
 /** The one region: this machine. */
 export const REGION = "local";
@@ -8,32 +20,28 @@ export const REGION = "local";
 /**
  * What this machine gives, and in plain words what it doesn't.
  *
- * @param filter How the filter of system calls gets loaded, `undefined` when it doesn't.
- * @param hasSudo True when `sudo` works inside.
+ * @param setup What was decided at the opening.
  */
-export function traitsOf(
-  probe: LocalProbe,
-  filter: FilterLoader | undefined,
-  hasSudo: boolean,
-): Traits {
+export function traitsOf(probe: LocalProbe, setup: LocalFacts): Traits {
   return {
     regions: [REGION],
-    fit: (spec) => fitLocal(probe, spec),
+    fit: (spec) => fitLocal(probe, setup.diskMibMax, spec),
     lifetimeMsMax: undefined,
     launchMsMax: durationMs(30_000),
     readLagMs: durationMs(0),
     isolation: "namespace",
-    gaps: probe.refused === undefined ? gapsOf(probe, filter, hasSudo) : [clause(probe.refused)],
+    gaps: probe.refused === undefined ? gapsOf(probe, setup) : [clause(probe.refused)],
   };
 }
 
 /** What isn't enforced or isn't there, one clause each. */
 function gapsOf(
   { identity, cgroups: { parents }, loopback, swapIsFree }: LocalProbe,
-  filter: FilterLoader | undefined,
-  hasSudo: boolean,
+  { filter, hasSudo, diskKind }: LocalFacts,
 ): readonly string[] {
   const isRoot = identity === "root";
+  const isImage = diskKind === "image";
+  const isHeld = parents.memory !== undefined;
   const gaps: readonly (readonly [applies: boolean, clause: string])[] = [
     [true, "sandboxes share the host's kernel: a hole in it lets them out"],
     [isRoot, "root inside is the host's root with few capabilities: there is no user namespace"],
@@ -41,10 +49,12 @@ function gapsOf(
     [true, "the host's /usr is what they run, and can be read but not changed: no apt-get"],
     [true, "no network beyond their own loopback"],
     [loopback === "none", "no loopback either: none of ip, ifconfig and perl is installed"],
-    [true, "files are kept in memory, so that disk and memory together are bounded by memoryMib"],
+    [isImage, "disks are sparse files: together they may promise more than the host's disk has"],
+    [!isImage && isHeld, "files are kept in memory, and take at most three quarters of memoryMib"],
     [!hasSudo, "no sudo"],
     [identity === "single", "one user only: whoever runs inside is root there"],
-    [parents.memory === undefined, "memory isn't limited, and files in it only by diskMib"],
+    [!isImage && !isHeld, "files are kept in memory, limited by diskMib alone"],
+    [!isHeld, "memory isn't limited"],
     [swapIsFree, "swap isn't counted"],
     [parents.cpu === undefined, "CPU isn't limited"],
     [parents.pids === undefined, pidsGap(isRoot)],
@@ -61,7 +71,11 @@ function pidsGap(isRoot: boolean): string {
 }
 
 /** Gives what is asked, as far as this machine has it. Pure. */
-function fitLocal(probe: LocalProbe, { resources, network }: Parameters<Traits["fit"]>[0]): Fit {
+function fitLocal(
+  probe: LocalProbe,
+  diskMibMax: number,
+  { resources, network }: Parameters<Traits["fit"]>[0],
+): Fit {
   const { cpuMilli, memoryMib, diskMib } = resources;
   const { refused, host } = probe;
   if (refused !== undefined) return { refused };
@@ -77,8 +91,8 @@ function fitLocal(probe: LocalProbe, { resources, network }: Parameters<Traits["
   if (memoryMib > host.memoryMib) {
     return { refused: `This machine has ${host.memoryMib} MiB of memory, not ${memoryMib}.` };
   }
-  if (diskMib > LIMITS.diskMibMax) {
-    return { refused: `A disk has at most ${LIMITS.diskMibMax} MiB, not ${diskMib}.` };
+  if (diskMib > diskMibMax) {
+    return { refused: `This machine's disk has ${diskMibMax} MiB, not ${diskMib}.` };
   }
   return { resources };
 }
