@@ -79,10 +79,11 @@ interface Span {
 async function sendBytes(exchange: Exchange, file: FileHandle, span: Span): Promise<void> {
   let at = span.first;
   const end = span.first + span.count;
+  // One buffer for all: a write settles when the kernel has taken all of it.
+  const buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, span.count));
   while (at < end && !exchange.isClosed) {
-    // A buffer per read: what the kernel has not taken yet stays in the outlet's queue.
-    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+    const wanted = Math.min(buffer.length, end - at);
+    const { bytesRead } = await file.read(buffer, 0, wanted, at);
     // The file shrank below the length that was promised: the client must not take it for whole.
     if (bytesRead === 0) return exchange.cut();
     at += bytesRead;
@@ -96,8 +97,8 @@ async function sendUnsized(
   file: FileHandle,
   fields: Readonly<Record<string, string>>,
 ): Promise<void> {
+  const buffer = Buffer.allocUnsafeSlow(64 * 1024);
   for (;;) {
-    const buffer = Buffer.allocUnsafe(64 * 1024);
     const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
     if (bytesRead === 0 && !exchange.isAnswered) return exchange.answer(200, fields);
     if (bytesRead === 0 || exchange.isClosed) return exchange.end();
