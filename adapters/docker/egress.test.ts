@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { BRIDGE_NAME, egressScript, resolversOf } from "./egress.ts";
+import { BRIDGE_DEFAULT, egressScript, resolversOf } from "./egress.ts";
 
 describe("egressScript", () => {
-  const script = egressScript(["10.0.0.2"]);
+  const script = egressScript(BRIDGE_DEFAULT, ["10.0.0.2"]);
   const lines = script.split("\n");
   const at = (text: string) => lines.findIndex((line) => line.includes(text));
 
@@ -29,18 +29,18 @@ describe("egressScript", () => {
   });
 
   it("drops all of IPv6", () => {
-    expect(lines.slice(at("ip6tables-restore"))).toContain("-A SOULBOX-EGRESS -j DROP");
+    expect(lines.slice(at("ip6tables-restore"))).toContain("-A SOULBOX-soulbox0 -j DROP");
   });
 
   it("asks before it adds the jump, once per protocol", () => {
-    const jumps = lines.filter((line) => line.includes(`-i ${BRIDGE_NAME}`));
+    const jumps = lines.filter((line) => line.includes(`-i ${BRIDGE_DEFAULT}`));
 
     expect(jumps).toHaveLength(2);
     for (const jump of jumps) expect(jump).toMatch(/ -C PREROUTING -i .* \|\| .* -I PREROUTING 1 /);
   });
 
   it("names a bridge that the kernel takes", () => {
-    expect(BRIDGE_NAME.length).toBeLessThanOrEqual(15);
+    expect(BRIDGE_DEFAULT.length).toBeLessThanOrEqual(15);
   });
 });
 

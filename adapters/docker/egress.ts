@@ -1,11 +1,18 @@
-/** Name of the engine network that sandboxes share, whatever their stage. */
-export const NETWORK_NAME = "soulbox-sandboxes";
+/**
+ * Bridge of the network that sandboxes share, whatever their stage. Fixed, so that rules can name
+ * it; at most 15 characters (IFNAMSIZ).
+ */
+export const BRIDGE_DEFAULT = "soulbox0";
 
-/** Its bridge on the engine's host. At most 15 characters (IFNAMSIZ), fixed so that rules can name it. */
-export const BRIDGE_NAME = "soulbox0";
+/** Name of the engine's network on a bridge. */
+export function networkName(bridge: string): string {
+  return `sandboxes-${bridge}`;
+}
 
-/** Chain that holds the rules. */
-const CHAIN = "SOULBOX-EGRESS";
+/** Chain that holds the rules of a bridge. At most 28 characters. */
+export function chainName(bridge: string): string {
+  return `SOULBOX-${bridge}`;
+}
 
 /**
  * Where no sandbox may go (IPv4). Source: IANA's special-purpose address registry, read
@@ -38,11 +45,13 @@ const FORBIDDEN: readonly (readonly [string, string])[] = [
  * - The engine's own DNS asks the outer resolvers from the sandbox's network: port 53 of exactly
  *   those passes, wherever they are.
  * - The host itself, by any of its addresses, and {@link FORBIDDEN} are unreachable.
+ * - Neighbours are in a private range, so the same rules keep them apart.
  * - No IPv6 at all: the network has none.
  *
- * @param resolvers IPv4 addresses of the outer resolvers.
+ * @param bridge From which the packets come.
+ * @param resolvers IPv4 addresses that sandboxes may ask for names.
  */
-export function egressScript(resolvers: readonly string[]): string {
+export function egressScript(bridge: string, resolvers: readonly string[]): string {
   const dns = resolvers.flatMap((address) =>
     ["udp", "tcp"].map((protocol) => `-d ${address}/32 -p ${protocol} --dport 53 -j RETURN`),
   );
@@ -54,21 +63,36 @@ export function egressScript(resolvers: readonly string[]): string {
   ];
   return [
     "set -e",
-    ...layScript("iptables", v4),
+    ...NEIGHBOURS_SCRIPT,
+    ...layScript("iptables", bridge, v4),
     "if [ -e /proc/net/if_inet6 ]; then",
-    ...layScript("ip6tables", ["-j DROP"]),
+    ...layScript("ip6tables", bridge, ["-j DROP"]),
     "fi",
   ].join("\n");
 }
 
-function layScript(command: "iptables" | "ip6tables", rules: readonly string[]): string[] {
-  const jump = `PREROUTING -i ${BRIDGE_NAME} -m comment --comment soulbox -j ${CHAIN}`;
+/** Makes packets between two sandboxes on the bridge meet the rules as well. */
+const NEIGHBOURS_SCRIPT: readonly string[] = [
+  "[ -d /proc/sys/net/bridge ] || modprobe br_netfilter 2>/dev/null || true",
+  "for protocol in iptables ip6tables; do",
+  "  setting=/proc/sys/net/bridge/bridge-nf-call-$protocol",
+  '  [ "$(cat $setting)" = 1 ] || echo 1 > $setting',
+  "done",
+];
+
+function layScript(
+  command: "iptables" | "ip6tables",
+  bridge: string,
+  rules: readonly string[],
+): string[] {
+  const chain = chainName(bridge);
+  const jump = `PREROUTING -i ${bridge} -m comment -j ${chain}`;
   const base = `${command} -w ${LOCK_SECONDS} -t mangle`;
   return [
     `${command}-restore -w ${LOCK_SECONDS} --noflush <<'END'`,
     "*mangle",
-    `:${CHAIN} - [0:0]`,
-    ...rules.map((rule) => `-A ${CHAIN} ${rule}`),
+    `:${chain} - [0:0]`,
+    ...rules.map((rule) => `-A ${chain} ${rule}`),
     "COMMIT",
     "END",
     `${base} -C ${jump} 2>/dev/null || ${base} -I ${jump.replace(" ", " 1 ")}`,

@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import type { LaunchRequest } from "@soulbox/core";
 import type Dockerode from "dockerode";
 import { canLimitBandwidth } from "./bandwidth.ts";
-import { BRIDGE_NAME } from "./egress.ts";
 import { type EngineFacts, type EngineInfo, factsOf, mayLimitDisk, nearnessOf } from "./facts.ts";
 import { DockerError, isStorageOptRefused } from "./faults.ts";
 import { type RunOnHost, runByHelper, runHere } from "./host.ts";
@@ -44,6 +43,7 @@ export interface EngineOptions {
   readonly docker: Dockerode;
   readonly stage: string;
   readonly runDir: string;
+  readonly bridge: string;
   readonly allowUnfilteredEgress: boolean;
   readonly forcePublished: boolean;
   readonly resolvers: readonly string[] | undefined;
@@ -67,7 +67,7 @@ export function createEngine(options: EngineOptions): Engine {
   let loading: Promise<EngineFacts> | undefined;
   let lastImage: string | undefined;
 
-  const isHere = () => known?.sockets === true && existsSync(`/sys/class/net/${BRIDGE_NAME}`);
+  const isHere = () => known?.sockets === true && existsSync(`/sys/class/net/${options.bridge}`);
 
   /** Who lays the rules: this server, or a helper made from an image that is there. */
   const hostOf =
@@ -87,12 +87,12 @@ export function createEngine(options: EngineOptions): Engine {
     const info: EngineInfo = await abortable(docker.info(), abortSignal);
     const images = await docker.listImages({ abortSignal });
     const image = images.find(({ RepoTags }) => RepoTags?.[0]?.includes("soulbox/"))?.RepoTags?.[0];
-    const isNear = () => nearnessOf(info, isUnixSocket).sameNetwork;
+    const isNear = () => nearnessOf(info, isUnixSocket, options.bridge).sameNetwork;
     const isFiltered = await network.ensure(hostOf(isNear, image));
     await sweep(docker, stage, sockets, abortSignal);
     await options.onLoad();
     return factsOf(info, {
-      nearness: nearnessOf(info, isUnixSocket),
+      nearness: nearnessOf(info, isUnixSocket, options.bridge),
       egress: egressOf(isFiltered, image),
       forcePublished: options.forcePublished,
       canLimitBandwidth: await canLimitBandwidth(),

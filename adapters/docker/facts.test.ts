@@ -78,11 +78,14 @@ describe("nearnessOf", () => {
     ["another kernel", { ...INFO, KernelVersion: "1.0" }, true],
     ["Docker Desktop", { ...INFO, OperatingSystem: "Docker Desktop" }, true],
   ])("takes %s for far", (_, info, isUnixSocket) => {
-    expect(nearnessOf(info, isUnixSocket)).toEqual({ sameKernel: false, sameNetwork: false });
+    expect(nearnessOf(info, isUnixSocket, "soulbox0")).toEqual({
+      sameKernel: false,
+      sameNetwork: false,
+    });
   });
 
   it("takes a unix socket on this kernel for near", () => {
-    expect(nearnessOf(INFO, true).sameKernel).toBe(true);
+    expect(nearnessOf(INFO, true, "soulbox0").sameKernel).toBe(true);
   });
 });
 
@@ -90,6 +93,7 @@ describe("mayLimitDisk", () => {
   it.each([
     ["overlay2", "xfs", true],
     ["overlay2", "extfs", false],
+    ["overlay", "xfs", true],
     ["btrfs", "", true],
     ["zfs", "", true],
     ["vfs", "extfs", false],

@@ -1,6 +1,5 @@
 import { existsSync, statfsSync } from "node:fs";
 import { release } from "node:os";
-import { BRIDGE_NAME } from "./egress.ts";
 
 /** What an engine can do for us, found out once. Plain data. */
 export interface EngineFacts {
@@ -62,13 +61,14 @@ export interface Nearness {
  * Looks where the engine runs.
  *
  * @param isUnixSocket True when it is reached by a socket in the file system.
+ * @param bridge Of its network for sandboxes, which is there.
  */
-export function nearnessOf(info: EngineInfo, isUnixSocket: boolean): Nearness {
+export function nearnessOf(info: EngineInfo, isUnixSocket: boolean, bridge: string): Nearness {
   const sameKernel =
     isUnixSocket &&
     info.KernelVersion === release() &&
     !info.OperatingSystem.includes("Docker Desktop");
-  return { sameKernel, sameNetwork: sameKernel && existsSync(`/sys/class/net/${BRIDGE_NAME}`) };
+  return { sameKernel, sameNetwork: sameKernel && existsSync(`/sys/class/net/${bridge}`) };
 }
 
 /** What was tried out, beside what the engine says of itself. */
@@ -113,7 +113,7 @@ export function factsOf(info: EngineInfo, probes: Probes): EngineFacts {
  */
 export function mayLimitDisk(info: EngineInfo): boolean {
   const files = info.DriverStatus?.find(([key]) => key === "Backing Filesystem")?.[1];
-  if (info.Driver === "overlay2") return files === "xfs";
+  if (info.Driver === "overlay2" || info.Driver === "overlay") return files === "xfs";
   return info.Driver === "btrfs" || info.Driver === "zfs";
 }
 

@@ -21,7 +21,7 @@ describe("classifyDocker", () => {
   it.each([
     [404, "No such container: x", "not_found"],
     [404, "No such image: soulbox/base:1", "unavailable"],
-    [404, "network soulbox-sandboxes not found", "unavailable"],
+    [404, "network sandboxes-soulbox0 not found", "unavailable"],
     [409, "Conflict. The container name is already in use", "already_exists"],
     [409, "container x is not running", "not_found"],
     [409, "container is marked for removal and cannot be started", "not_found"],

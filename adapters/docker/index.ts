@@ -7,6 +7,7 @@ import {
 } from "@soulbox/core";
 import Dockerode from "dockerode";
 import { createDiskWatch } from "./disk.ts";
+import { BRIDGE_DEFAULT, networkName } from "./egress.ts";
 import { createEngine } from "./engine.ts";
 import { classifyDocker, statusOf } from "./faults.ts";
 import type { Images } from "./images.ts";
@@ -37,6 +38,11 @@ export interface DockerOptions {
   readonly allowUnfilteredEgress?: boolean;
   /** True reaches agents by ports on loopback even where the bridge's addresses would do. */
   readonly publishPorts?: boolean;
+  /**
+   * Bridge on the engine's host, at most 15 characters. Default `soulbox0`; engines that share a
+   * host's network need one each.
+   */
+  readonly bridge?: string;
   /** Name servers that the engine asks, where its configuration names others than its host's. */
   readonly resolvers?: readonly string[];
   /** The engine's runtime, `runsc` for example. Default: the engine's own. */
@@ -71,7 +77,7 @@ export interface DockerProvider extends Provider {
  * Source: the engine's API v1.45, as answered by Docker 26.1.5, tried 2026-11-25.
  */
 export function docker(options: DockerOptions): DockerProvider {
-  const { stage, images } = options;
+  const { stage, images, bridge = BRIDGE_DEFAULT } = options;
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.]{0,31}$/.test(stage)) {
     throw new Error(`The stage ${JSON.stringify(stage)} can't be part of a container's name.`);
   }
@@ -84,6 +90,7 @@ export function docker(options: DockerOptions): DockerProvider {
     docker: client,
     stage,
     runDir: options.runDir,
+    bridge,
     allowUnfilteredEgress: options.allowUnfilteredEgress ?? false,
     forcePublished: options.publishPorts ?? false,
     resolvers: options.resolvers,
@@ -93,7 +100,8 @@ export function docker(options: DockerOptions): DockerProvider {
     onLoad: () => images.load(),
   });
   const { agentPath, sudo = true } = options;
-  const launcher = createLauncher({ engine, images, stage, agentPath, sudo });
+  const network = networkName(bridge);
+  const launcher = createLauncher({ engine, images, stage, network, agentPath, sudo });
   const disk = createDiskWatch<string>({
     nowMs,
     measure: (id, signal) => measure(client, id, signal),

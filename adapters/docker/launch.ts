@@ -20,6 +20,8 @@ export interface LauncherOptions {
   readonly engine: Engine;
   readonly images: Pick<Images, "prepare" | "forget">;
   readonly stage: string;
+  /** The engine's network for sandboxes. */
+  readonly network: string;
   readonly agentPath: string;
   readonly sudo: boolean;
 }
@@ -102,8 +104,8 @@ export function createLauncher(options: LauncherOptions): Launcher {
       const socketDir = await engine.attach(request, name, image);
       signal.throwIfAborted();
       const facts = await engine.load();
-      const { agentPath, sudo } = options;
-      const plan = { name, image, stage, agentPath, socketDir, sudo, facts };
+      const { agentPath, sudo, network } = options;
+      const plan = { name, image, network, stage, agentPath, socketDir, sudo, facts };
       const { container, state } = await obtain(request, plan, signal).catch((error: unknown) => {
         if (isImageMissing(error)) images.forget(image);
         throw error;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Dockerode from "dockerode";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BRIDGE_NAME } from "./egress.ts";
+import { BRIDGE_DEFAULT } from "./egress.ts";
 import type { RunOnHost } from "./host.ts";
 import { createSandboxNetwork } from "./network.ts";
 
@@ -21,7 +21,7 @@ describe("createSandboxNetwork", () => {
       "content-type": "application/json",
     });
     response.end(JSON.stringify(isKnown ? { Id: "n", Options: options } : { message: "none" }));
-    if (request.method === "POST") bridge = BRIDGE_NAME;
+    if (request.method === "POST") bridge = BRIDGE_DEFAULT;
   });
 
   beforeEach(async () => {
@@ -44,6 +44,7 @@ describe("createSandboxNetwork", () => {
     const docker = new Dockerode({ socketPath: join(dir, "s") });
     return createSandboxNetwork({
       docker,
+      bridge: BRIDGE_DEFAULT,
       resolvers: ["10.0.0.2"],
       log: () => {},
       nowMs: () => nowMs,
@@ -67,7 +68,11 @@ describe("createSandboxNetwork", () => {
     const answers = await Promise.all([1, 2, 3].map(() => network.ensure(() => run)));
 
     expect(answers).toEqual([true, true, true]);
-    expect(calls).toEqual(["GET /networks/soulbox-sandboxes", "POST /networks/create"]);
+    expect(calls).toEqual([
+      "GET /networks/sandboxes-soulbox0",
+      "POST /networks/create",
+      "GET /networks/sandboxes-soulbox0",
+    ]);
     expect(scripts).toHaveLength(1);
     expect(scripts[0]).toContain("-d 10.0.0.2/32");
   });

@@ -1,11 +1,5 @@
 import type Dockerode from "dockerode";
-import {
-  BRIDGE_NAME,
-  egressScript,
-  NETWORK_NAME,
-  RESOLVERS_SCRIPT,
-  resolversOf,
-} from "./egress.ts";
+import { egressScript, networkName, RESOLVERS_SCRIPT, resolversOf } from "./egress.ts";
 import { DockerError, statusOf } from "./faults.ts";
 import type { RunOnHost } from "./host.ts";
 import { abortable } from "./slots.ts";
@@ -28,6 +22,8 @@ export interface SandboxNetwork {
 /** What {@link createSandboxNetwork} needs. */
 export interface SandboxNetworkOptions {
   readonly docker: Dockerode;
+  /** Name of its bridge. */
+  readonly bridge: string;
   /** Resolvers that the engine's DNS asks. Default: those of its host's `resolv.conf`. */
   readonly resolvers: readonly string[] | undefined;
   readonly log: (line: string) => void;
@@ -54,10 +50,14 @@ export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNet
   let laid: Laid | undefined;
   let laying: Promise<boolean> | undefined;
 
-  const layRules = async (host: RunOnHost, signal: AbortSignal): Promise<boolean> => {
+  const layRules = async (
+    host: RunOnHost,
+    own: readonly string[],
+    signal: AbortSignal,
+  ): Promise<boolean> => {
     try {
-      const resolvers = options.resolvers ?? resolversOf(await host(RESOLVERS_SCRIPT, signal));
-      await host(egressScript(resolvers), signal);
+      const outer = options.resolvers ?? resolversOf(await host(RESOLVERS_SCRIPT, signal));
+      await host(egressScript(options.bridge, [...outer, ...own]), signal);
       return true;
     } catch (error) {
       log(`the egress rules can't be laid: ${error instanceof Error ? error.message : error}`);
@@ -67,9 +67,9 @@ export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNet
 
   const lay = async (pickHost: () => RunOnHost | undefined): Promise<boolean> => {
     const signal = AbortSignal.timeout(LAY_MS_MAX);
-    await ensureBridge(docker, signal);
+    const own = await ensureBridge(docker, options.bridge, signal);
     const host = pickHost();
-    const isFiltered = host !== undefined && (await abortable(layRules(host, signal), signal));
+    const isFiltered = host !== undefined && (await abortable(layRules(host, own, signal), signal));
     laid = { isFiltered, isTried: host !== undefined, atMs: nowMs() };
     return isFiltered;
   };
@@ -100,35 +100,49 @@ export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNet
 /** The work is shared, so it has a bound of its own, milliseconds. */
 const LAY_MS_MAX = 45_000;
 
+/** Label of the network: the bridge that it was made on. */
+const BRIDGE_LABEL = "soulbox.network";
+
 const BRIDGE_OPTION = "com.docker.network.bridge.name";
 
-async function ensureBridge(docker: Dockerode, abortSignal: AbortSignal): Promise<void> {
-  try {
-    const { Options } = await abortable(docker.getNetwork(NETWORK_NAME).inspect(), abortSignal);
-    const bridge = Options?.[BRIDGE_OPTION];
-    if (bridge === BRIDGE_NAME) return;
-    // Rules name the bridge: on another one they would apply to nothing.
-    const hint = `Remove it: docker network rm ${NETWORK_NAME}`;
-    throw new DockerError(
-      "invalid",
-      `The network's bridge is ${bridge}, not ${BRIDGE_NAME}. ${hint}`,
-    );
-  } catch (error) {
+/** Makes the bridge when it is missing; gives the addresses at which the engine's DNS answers. */
+async function ensureBridge(
+  docker: Dockerode,
+  bridge: string,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const network = docker.getNetwork(networkName(bridge));
+  const look = () => abortable(network.inspect(), signal);
+  const info = await look().catch(async (error: unknown) => {
     if (statusOf(error) !== 404) throw error;
-  }
-  try {
-    await docker.createNetwork({
-      Name: NETWORK_NAME,
-      Driver: "bridge",
-      Labels: { "soulbox.network": BRIDGE_NAME },
-      Options: {
-        [BRIDGE_OPTION]: BRIDGE_NAME,
-        "com.docker.network.bridge.enable_icc": "false",
-      },
-      abortSignal,
-    });
-  } catch (error) {
+    await makeBridge(docker, bridge, signal);
+    return look();
+  });
+  const { IPAM, Labels, Options } = info;
+  // Podman takes the option, but doesn't give it back. Its DNS answers at the gateway, whereas
+  // Docker's is inside each sandbox.
+  const isPodman = Options?.[BRIDGE_OPTION] === undefined;
+  const found = isPodman ? Labels?.[BRIDGE_LABEL] : Options?.[BRIDGE_OPTION];
+  if (found === bridge) return isPodman ? [IPAM?.Config?.[0]?.Gateway ?? []].flat() : [];
+  // Rules name the bridge: on another one they would apply to nothing.
+  const hint = `Remove it: docker network rm ${networkName(bridge)}`;
+  throw new DockerError("invalid", `The network's bridge is ${found}, not ${bridge}. ${hint}`);
+}
+
+async function makeBridge(
+  docker: Dockerode,
+  bridge: string,
+  abortSignal: AbortSignal,
+): Promise<void> {
+  const creating = docker.createNetwork({
+    Name: networkName(bridge),
+    Driver: "bridge",
+    Labels: { [BRIDGE_LABEL]: bridge },
+    Options: { [BRIDGE_OPTION]: bridge, "com.docker.network.bridge.enable_icc": "false" },
+    abortSignal,
+  });
+  await abortable(creating, abortSignal).catch((error: unknown) => {
     // Another server was faster.
     if (statusOf(error) !== 409) throw error;
-  }
+  });
 }

@@ -1,7 +1,6 @@
 import { epochMs, type Observation } from "@soulbox/core";
 import { AGENT_PORT } from "@soulbox/protocol";
 import type { ContainerInfo, ContainerInspectInfo } from "dockerode";
-import { NETWORK_NAME } from "./egress.ts";
 import { type ContainerFacts, instantOf } from "./translate.ts";
 
 /** What the engine's inspect call says of a container. */
@@ -19,7 +18,7 @@ export function readInspect(
     startedAtMs: instantOf(State.StartedAt),
     endedAtMs: instantOf(State.FinishedAt),
     mounts: info.Mounts,
-    address: NetworkSettings.Networks[NETWORK_NAME]?.IPAddress,
+    address: Object.values(NetworkSettings.Networks)[0]?.IPAddress,
     publishedPort: port === undefined ? undefined : Number(port),
     breach,
     detail: words.filter((word) => word !== "").join(", "),
@@ -39,7 +38,7 @@ export function readSummary(info: ContainerInfo, breach: Observation["breach"]):
     startedAtMs: undefined,
     endedAtMs: undefined,
     mounts: info.Mounts,
-    address: info.NetworkSettings.Networks[NETWORK_NAME]?.IPAddress,
+    address: Object.values(info.NetworkSettings.Networks)[0]?.IPAddress,
     publishedPort: ports.find(({ PrivatePort }) => PrivatePort === AGENT_PORT)?.PublicPort,
     breach,
     detail: info.Status,

@@ -46,6 +46,7 @@ const REQUEST: LaunchRequest = {
 const PLAN: ContainerPlan = {
   name: "soulbox-one-abc",
   image: "soulbox/base:1",
+  network: "sandboxes-soulbox0",
   stage: "one",
   agentPath: "/srv/agent",
   socketDir: undefined,
@@ -84,7 +85,7 @@ describe("createOptions", () => {
       NetworkDisabled: false,
       HostConfig: {
         Init: true,
-        NetworkMode: "soulbox-sandboxes",
+        NetworkMode: "sandboxes-soulbox0",
         Mounts: [{ Type: "bind", Source: "/srv/agent", Target: "/.soulbox/agent", ReadOnly: true }],
       },
     });

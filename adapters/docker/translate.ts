@@ -8,7 +8,6 @@ import {
 } from "@soulbox/core";
 import { AGENT_ENV, AGENT_PORT } from "@soulbox/protocol";
 import type { ContainerCreateOptions, HostConfig } from "dockerode";
-import { NETWORK_NAME } from "./egress.ts";
 import type { EngineFacts } from "./facts.ts";
 import { SOCKET_FILE } from "./sockets.ts";
 
@@ -62,6 +61,8 @@ const OOM_SCORE_ADJUSTMENT = 300;
 export interface ContainerPlan {
   readonly name: string;
   readonly image: string;
+  /** The engine's network for sandboxes. */
+  readonly network: string;
   readonly stage: string;
   /** Host's path of the compiled agent. */
   readonly agentPath: string;
@@ -108,7 +109,7 @@ export function createOptions(request: LaunchRequest, plan: ContainerPlan): Cont
     ...(isPublished ? { ExposedPorts: { [PORT_KEY]: {} } } : {}),
     HostConfig: {
       ...hostConfig(request, plan),
-      ...(socketDir === undefined ? { NetworkMode: NETWORK_NAME } : {}),
+      ...(socketDir === undefined ? { NetworkMode: plan.network } : {}),
       ...(isPublished ? { PortBindings: { [PORT_KEY]: [{ HostIp: "127.0.0.1" }] } } : {}),
     },
   };

@@ -13,6 +13,7 @@ import {
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { canLimitBandwidth } from "../../adapters/docker/bandwidth.ts";
 import { run } from "../../adapters/docker/debian.ts";
+import { BRIDGE_DEFAULT, chainName } from "../../adapters/docker/egress.ts";
 import { containerName } from "../../adapters/docker/translate.ts";
 import { ensureEngine } from "../engine.ts";
 import { type DockerBench, openBench, reachAgent, TEMPLATE } from "./docker-harness.ts";
@@ -376,7 +377,7 @@ async function reads(host: string, port: number): Promise<string> {
 
 /** Packets that the rule for a range has dropped. */
 async function dropped(range: string): Promise<number> {
-  const rules = await run("iptables", ["-w", "-t", "mangle", "-nvxL", "SOULBOX-EGRESS"]);
+  const rules = await run("iptables", ["-w", "-t", "mangle", "-nvxL", chainName(BRIDGE_DEFAULT)]);
   const line = rules
     .split("\n")
     .find((rule) => rule.includes("DROP") && rule.includes(` ${range} `));

@@ -11,7 +11,12 @@ import {
   type SandboxId,
 } from "@soulbox/core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { egressScript, RESOLVERS_SCRIPT, resolversOf } from "../../adapters/docker/egress.ts";
+import {
+  BRIDGE_DEFAULT,
+  egressScript,
+  RESOLVERS_SCRIPT,
+  resolversOf,
+} from "../../adapters/docker/egress.ts";
 import { runByHelper, runHere } from "../../adapters/docker/host.ts";
 import { containerName } from "../../adapters/docker/translate.ts";
 import { type Engine, ensureEngine } from "../engine.ts";
@@ -239,7 +244,7 @@ describe("docker in trouble", { timeout: 120_000 }, () => {
       const helper = runByHelper(bench.client, IMAGE);
 
       const text = await helper(RESOLVERS_SCRIPT, signal);
-      await helper(egressScript(resolversOf(text)), signal);
+      await helper(egressScript(BRIDGE_DEFAULT, resolversOf(text)), signal);
 
       expect(resolversOf(text)).toEqual(resolversOf(await runHere(RESOLVERS_SCRIPT, signal)));
       const filters = { label: ["soulbox.helper"] };
