@@ -40,6 +40,15 @@ const Settings = z.strictObject({
   log: z.enum(["error", "warn", "info", "debug"]).default("warn"),
 });
 
+/** What a setting may be, in words, where the check's own words would not tell. */
+const ALLOWED: Readonly<Record<string, string>> = {
+  port: "a whole number from 1 to 65535",
+  providers: `auto, or a list of ${PROVIDER_NAMES.join(", ")}`,
+  sudo: "true, false, 1 or 0",
+  allow_unfiltered_egress: "true, false, 1 or 0",
+  sandbox_count_max: "a whole number from 1 to 1000000",
+};
+
 /** Settings as the program uses them. */
 export interface Config {
   readonly port: number;
@@ -125,8 +134,7 @@ function explain(
       hint: `Settings are: ${Object.keys(Settings.shape).join(", ")}.`,
     });
   }
-  const allowed =
-    key === "providers" ? `auto, or a list of ${PROVIDER_NAMES.join(", ")}` : issue?.message;
+  const allowed = ALLOWED[key] ?? issue?.message;
   return new ControlPlaneError(
     "invalid_request",
     `${where}: found ${JSON.stringify(merged[key])}; allowed: ${allowed}.`,

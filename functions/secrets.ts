@@ -27,7 +27,8 @@ export type Secrets = z.infer<typeof Kept>;
 /**
  * Reads `secrets.json` of a data directory, and makes it at the first start (mode 0600).
  *
- * @throws internal when the file is damaged: other secrets would lock its sandboxes out.
+ * @throws internal when the file is damaged (other secrets would lock its sandboxes out), or can't
+ *   be written.
  */
 export async function openSecrets(dataDir: string): Promise<Secrets> {
   const file = join(dataDir, "secrets.json");
@@ -35,11 +36,16 @@ export async function openSecrets(dataDir: string): Promise<Secrets> {
   const secrets = await makeSecrets();
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const partial = `${file}.new`;
-  writeFileSync(partial, `${JSON.stringify(secrets, undefined, 2)}\n`, {
-    mode: 0o600,
-    flush: true,
-  });
-  renameSync(partial, file);
+  const text = `${JSON.stringify(secrets, undefined, 2)}\n`;
+  try {
+    writeFileSync(partial, text, { mode: 0o600, flush: true });
+    renameSync(partial, file);
+  } catch (cause) {
+    throw new ControlPlaneError("internal", `${file} can't be written: ${String(cause)}.`, {
+      hint: "Make room, give this user write access, or set SOULBOX_DATA_DIR to another directory.",
+      cause,
+    });
+  }
   return secrets;
 }
 
