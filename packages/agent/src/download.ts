@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import type { Exchange } from "./exchange.ts";
+import { gzipFile } from "./gzip.ts";
 import { chooseCoding, parseRange } from "./http-ranges.ts";
 import { shorten } from "./paths.ts";
 import { errnoOf } from "./rpc-error.ts";
@@ -51,7 +52,6 @@ async function sendFile(exchange: Exchange, path: string, file: FileHandle): Pro
     vary: "accept-encoding",
   };
   if (coding === "gzip") {
-    const { gzipFile } = await import("./gzip.ts");
     return gzipFile(exchange, file, { ...fields, "content-encoding": "gzip" });
   }
   // Files under /proc say that they are empty; what they hold is known when it is read.

@@ -1,14 +1,18 @@
 import { once } from "node:events";
 import type { FileHandle } from "node:fs/promises";
-import { createGunzip, createGzip } from "node:zlib";
 import type { Exchange } from "./exchange.ts";
 
-/** Sends a file compressed. Loaded on first use, with the compressor. */
+// An import at the top would load the compressor when the agent boots, whoever imports this file:
+// the bundler lifts it. It takes longer than all the rest.
+const loadZlib = () => import("node:zlib");
+
+/** Sends a file compressed. */
 export async function gzipFile(
   exchange: Exchange,
   file: FileHandle,
   fields: Readonly<Record<string, string>>,
 ): Promise<void> {
+  const { createGzip } = await loadZlib();
   exchange.open(200, fields);
   // Level 1: the wire is a local one more often than not.
   const gzip = createGzip({ level: 1 });
@@ -40,6 +44,7 @@ export async function gzipFile(
 export async function* gunzipPieces(
   next: () => Promise<Uint8Array | undefined>,
 ): AsyncGenerator<Uint8Array> {
+  const { createGunzip } = await loadZlib();
   const gunzip = createGunzip();
   const feed = async (): Promise<void> => {
     for (let piece = await next(); piece !== undefined; piece = await next()) {

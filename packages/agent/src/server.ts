@@ -15,6 +15,7 @@ import { ProcessTable } from "./process-table.ts";
 import { RPC_CODES, RpcError } from "./rpc-error.ts";
 import { OWN_PORT, type Settings } from "./settings.ts";
 import { refuseFileRequest } from "./signature.ts";
+import { upload } from "./upload.ts";
 import { Users } from "./users.ts";
 import { watchMethods } from "./watch-rpc.ts";
 
@@ -159,7 +160,6 @@ export class Server implements IdentityHolder {
     if (isRead) {
       return await download(exchange, identity.path(parameters.get("path") ?? "", user));
     }
-    const { upload } = await import("./upload.ts");
     await upload(exchange, identity, user);
   }
 

@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import type { Exchange } from "./exchange.ts";
 import { FileFault, FileWriter } from "./file-writer.ts";
+import { gunzipPieces } from "./gzip.ts";
 import type { Identity } from "./identity.ts";
 import { boundaryOf, MultipartFault, MultipartParser } from "./multipart.ts";
 import { shorten } from "./paths.ts";
@@ -32,7 +33,7 @@ interface Upload {
 export async function upload(exchange: Exchange, identity: Identity, user: User): Promise<void> {
   const metadata = metadataOf(exchange);
   const type = exchange.field("content-type") ?? "";
-  const pieces = await piecesOf(exchange);
+  const pieces = piecesOf(exchange);
   const call = { exchange, identity, user, pieces, metadata };
   const kind = type.split(";")[0]?.trim().toLowerCase();
   if (kind === "multipart/form-data") exchange.json(200, await takeMultipart(call, type));
@@ -72,10 +73,9 @@ export function metadataOf(exchange: Pick<Exchange, "head">): Record<string, str
   );
 }
 
-async function piecesOf(exchange: Exchange): Promise<AsyncIterable<Uint8Array>> {
+function piecesOf(exchange: Exchange): AsyncIterable<Uint8Array> {
   const coding = (exchange.field("content-encoding") ?? "identity").toLowerCase();
   if (coding === "gzip") {
-    const { gunzipPieces } = await import("./gzip.ts");
     return gunzipPieces(() => exchange.body.read());
   }
   if (coding === "identity") return rawPieces(exchange);
