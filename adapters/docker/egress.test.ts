@@ -36,7 +36,10 @@ describe("egressScript", () => {
     const jumps = lines.filter((line) => line.includes(`-i ${BRIDGE_DEFAULT}`));
 
     expect(jumps).toHaveLength(2);
-    for (const jump of jumps) expect(jump).toMatch(/ -C PREROUTING -i .* \|\| .* -I PREROUTING 1 /);
+    for (const jump of jumps) {
+      expect(jump).toMatch(/ -C PREROUTING -i soulbox0 -j SOULBOX-soulbox0 2>/);
+      expect(jump).toMatch(/ \|\| .* -I PREROUTING 1 -i soulbox0 -j SOULBOX-soulbox0$/);
+    }
   });
 
   it("names a bridge that the kernel takes", () => {

@@ -86,7 +86,7 @@ function layScript(
   rules: readonly string[],
 ): string[] {
   const chain = chainName(bridge);
-  const jump = `PREROUTING -i ${bridge} -m comment -j ${chain}`;
+  const jump = `PREROUTING -i ${bridge} -j ${chain}`;
   const base = `${command} -w ${LOCK_SECONDS} -t mangle`;
   return [
     `${command}-restore -w ${LOCK_SECONDS} --noflush <<'END'`,
