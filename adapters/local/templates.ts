@@ -74,7 +74,7 @@ export function prepareLocal(
 ): Preparation {
   if (template.id === "base") return { state: "ready" };
   const [, name, asked] = /^([a-z]+)-(\d+(?:\.\d+)?)$/.exec(template.id) ?? [];
-  if (name === undefined || asked === undefined || PROGRAMS[name] === undefined) {
+  if (name === undefined || asked === undefined || !Object.hasOwn(PROGRAMS, name)) {
     const detail = `local runs what the host has in /usr and can't build ${template.id}.`;
     return { state: "failed", detail };
   }
