@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import type { LaunchRequest } from "@soulbox/core";
 import type Dockerode from "dockerode";
 import { canLimitBandwidth } from "./bandwidth.ts";
@@ -67,7 +66,7 @@ export function createEngine(options: EngineOptions): Engine {
   let loading: Promise<EngineFacts> | undefined;
   let lastImage: string | undefined;
 
-  const isHere = () => known?.sockets === true && existsSync(`/sys/class/net/${options.bridge}`);
+  const isHere = () => known?.sockets === true && network.isHere();
 
   /** Who lays the rules: this server, or a helper made from an image that is there. */
   const hostOf =
@@ -87,12 +86,13 @@ export function createEngine(options: EngineOptions): Engine {
     const info: EngineInfo = await abortable(docker.info(), abortSignal);
     const images = await docker.listImages({ abortSignal });
     const image = images.find(({ RepoTags }) => RepoTags?.[0]?.includes("soulbox/"))?.RepoTags?.[0];
-    const isNear = () => nearnessOf(info, isUnixSocket, options.bridge).sameNetwork;
+    const isNear = () => nearnessOf(info, isUnixSocket, network.isHere()).sameNetwork;
     const isFiltered = await network.ensure(hostOf(isNear, image));
     await sweep(docker, stage, sockets, abortSignal);
     await options.onLoad();
     return factsOf(info, {
-      nearness: nearnessOf(info, isUnixSocket, options.bridge),
+      nearness: nearnessOf(info, isUnixSocket, network.isHere()),
+      engine: network.engine(),
       egress: egressOf(isFiltered, image),
       forcePublished: options.forcePublished,
       canLimitBandwidth: await canLimitBandwidth(),

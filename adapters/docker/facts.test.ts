@@ -19,6 +19,7 @@ const INFO: EngineInfo = {
 
 const PROBES: Probes = {
   nearness: { sameKernel: true, sameNetwork: true },
+  engine: "docker",
   egress: "filtered",
   forcePublished: false,
   canLimitBandwidth: true,
@@ -78,14 +79,14 @@ describe("nearnessOf", () => {
     ["another kernel", { ...INFO, KernelVersion: "1.0" }, true],
     ["Docker Desktop", { ...INFO, OperatingSystem: "Docker Desktop" }, true],
   ])("takes %s for far", (_, info, isUnixSocket) => {
-    expect(nearnessOf(info, isUnixSocket, "soulbox0")).toEqual({
+    expect(nearnessOf(info, isUnixSocket, true)).toEqual({
       sameKernel: false,
       sameNetwork: false,
     });
   });
 
   it("takes a unix socket on this kernel for near", () => {
-    expect(nearnessOf(INFO, true, "soulbox0").sameKernel).toBe(true);
+    expect(nearnessOf(INFO, true, true).sameKernel).toBe(true);
   });
 });
 

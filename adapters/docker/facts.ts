@@ -1,4 +1,4 @@
-import { existsSync, statfsSync } from "node:fs";
+import { statfsSync } from "node:fs";
 import { release } from "node:os";
 
 /** What an engine can do for us, found out once. Plain data. */
@@ -29,6 +29,8 @@ export interface EngineFacts {
   readonly egress: "filtered" | "open" | "none" | "untried";
   /** True when traffic can be shaped. */
   readonly bandwidth: boolean;
+  /** What answers. Podman takes calls for Docker's, and some in its own way. */
+  readonly engine: "docker" | "podman";
   /** Runtime asked for, `runsc` for example; `undefined` = the engine's default. */
   readonly runtime: string | undefined;
 }
@@ -61,19 +63,24 @@ export interface Nearness {
  * Looks where the engine runs.
  *
  * @param isUnixSocket True when it is reached by a socket in the file system.
- * @param bridge Of its network for sandboxes, which is there.
+ * @param isBridgeHere True when its bridge is in this server's network.
  */
-export function nearnessOf(info: EngineInfo, isUnixSocket: boolean, bridge: string): Nearness {
+export function nearnessOf(
+  info: EngineInfo,
+  isUnixSocket: boolean,
+  isBridgeHere: boolean,
+): Nearness {
   const sameKernel =
     isUnixSocket &&
     info.KernelVersion === release() &&
     !info.OperatingSystem.includes("Docker Desktop");
-  return { sameKernel, sameNetwork: sameKernel && existsSync(`/sys/class/net/${bridge}`) };
+  return { sameKernel, sameNetwork: sameKernel && isBridgeHere };
 }
 
 /** What was tried out, beside what the engine says of itself. */
 export interface Probes {
   readonly nearness: Nearness;
+  readonly engine: EngineFacts["engine"];
   readonly egress: EngineFacts["egress"];
   readonly forcePublished: boolean;
   readonly canLimitBandwidth: boolean;
@@ -101,6 +108,7 @@ export function factsOf(info: EngineInfo, probes: Probes): EngineFacts {
     disk: probes.canLimitDisk ? "hard" : "measured",
     reach: isPublished ? "published" : "direct",
     sockets: nearness.sameKernel,
+    engine: probes.engine,
     egress: probes.egress,
     bandwidth: probes.canLimitBandwidth && !isPublished,
     runtime: probes.runtime,

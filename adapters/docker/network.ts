@@ -1,4 +1,6 @@
+import { existsSync } from "node:fs";
 import type Dockerode from "dockerode";
+import type { NetworkInspectInfo } from "dockerode";
 import { egressScript, networkName, RESOLVERS_SCRIPT, resolversOf } from "./egress.ts";
 import { DockerError, statusOf } from "./faults.ts";
 import type { RunOnHost } from "./host.ts";
@@ -15,6 +17,13 @@ export interface SandboxNetwork {
    * @throws what the engine's client threw for the bridge. Rules that can't be laid are no error.
    */
   ensure(pickHost: () => RunOnHost | undefined): Promise<boolean>;
+  /** Whose engine it is, as its answers show; `docker` before the first. */
+  engine(): "docker" | "podman";
+  /**
+   * True when the bridge is in this server's network, as far as that shows: Podman makes the
+   * device only for the first sandbox, and is taken to be here.
+   */
+  isHere(): boolean;
   /** The next {@link ensure} looks again. */
   forget(): void;
 }
@@ -48,6 +57,7 @@ const TRUST_MS_MAX = 600_000;
 export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNetwork {
   const { docker, log, nowMs } = options;
   let laid: Laid | undefined;
+  let isPodman = false;
   let laying: Promise<boolean> | undefined;
 
   const layRules = async (
@@ -67,7 +77,10 @@ export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNet
 
   const lay = async (pickHost: () => RunOnHost | undefined): Promise<boolean> => {
     const signal = AbortSignal.timeout(LAY_MS_MAX);
-    const own = await ensureBridge(docker, options.bridge, signal);
+    const info = await ensureBridge(docker, options.bridge, signal);
+    isPodman = isPodmans(info);
+    // Podman's DNS answers at the gateway, whereas Docker's is inside each sandbox.
+    const own = isPodman ? [info.IPAM?.Config?.[0]?.Gateway ?? []].flat() : [];
     const host = pickHost();
     const isFiltered = host !== undefined && (await abortable(layRules(host, own, signal), signal));
     laid = { isFiltered, isTried: host !== undefined, atMs: nowMs() };
@@ -91,6 +104,8 @@ export function createSandboxNetwork(options: SandboxNetworkOptions): SandboxNet
       looking.catch((error: unknown) => log(`the network can't be looked at: ${error}`));
       return Promise.resolve(true);
     },
+    engine: () => (isPodman ? "podman" : "docker"),
+    isHere: () => isPodman || existsSync(`/sys/class/net/${options.bridge}`),
     forget() {
       laid = undefined;
     },
@@ -105,12 +120,17 @@ const BRIDGE_LABEL = "soulbox.network";
 
 const BRIDGE_OPTION = "com.docker.network.bridge.name";
 
-/** Makes the bridge when it is missing; gives the addresses at which the engine's DNS answers. */
+/** Podman takes the option of the bridge's name, but doesn't give it back. */
+function isPodmans({ Options }: NetworkInspectInfo): boolean {
+  return Options?.[BRIDGE_OPTION] === undefined;
+}
+
+/** The network, made when it is missing. */
 async function ensureBridge(
   docker: Dockerode,
   bridge: string,
   signal: AbortSignal,
-): Promise<readonly string[]> {
+): Promise<NetworkInspectInfo> {
   const network = docker.getNetwork(networkName(bridge));
   const look = () => abortable(network.inspect(), signal);
   const info = await look().catch(async (error: unknown) => {
@@ -118,12 +138,8 @@ async function ensureBridge(
     await makeBridge(docker, bridge, signal);
     return look();
   });
-  const { IPAM, Labels, Options } = info;
-  // Podman takes the option, but doesn't give it back. Its DNS answers at the gateway, whereas
-  // Docker's is inside each sandbox.
-  const isPodman = Options?.[BRIDGE_OPTION] === undefined;
-  const found = isPodman ? Labels?.[BRIDGE_LABEL] : Options?.[BRIDGE_OPTION];
-  if (found === bridge) return isPodman ? [IPAM?.Config?.[0]?.Gateway ?? []].flat() : [];
+  const found = isPodmans(info) ? info.Labels?.[BRIDGE_LABEL] : info.Options?.[BRIDGE_OPTION];
+  if (found === bridge) return info;
   // Rules name the bridge: on another one they would apply to nothing.
   const hint = `Remove it: docker network rm ${networkName(bridge)}`;
   throw new DockerError("invalid", `The network's bridge is ${found}, not ${bridge}. ${hint}`);

@@ -11,6 +11,7 @@ const FACTS: EngineFacts = {
   disk: "hard",
   reach: "direct",
   sockets: true,
+  engine: "docker",
   egress: "filtered",
   bandwidth: true,
   runtime: undefined,

@@ -22,6 +22,7 @@ const FACTS: EngineFacts = {
   disk: "measured",
   reach: "direct",
   sockets: true,
+  engine: "docker",
   egress: "filtered",
   bandwidth: true,
   runtime: undefined,
@@ -104,6 +105,14 @@ describe("createOptions", () => {
       Source: "/run/x",
       Target: "/.soulbox/run",
     });
+  });
+
+  it("has none on Podman either, which ignores the switch and takes the mode", () => {
+    const facts = { ...FACTS, engine: "podman" } as const;
+
+    const options = createOptions(REQUEST, { ...PLAN, socketDir: "/run/x", facts });
+
+    expect(options.HostConfig?.NetworkMode).toBe("none");
   });
 
   it("publishes the agent's port on loopback only, and only where the bridge won't do", () => {

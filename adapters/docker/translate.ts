@@ -109,10 +109,19 @@ export function createOptions(request: LaunchRequest, plan: ContainerPlan): Cont
     ...(isPublished ? { ExposedPorts: { [PORT_KEY]: {} } } : {}),
     HostConfig: {
       ...hostConfig(request, plan),
-      ...(socketDir === undefined ? { NetworkMode: plan.network } : {}),
+      ...networkMode(plan),
       ...(isPublished ? { PortBindings: { [PORT_KEY]: [{ HostIp: "127.0.0.1" }] } } : {}),
     },
   };
+}
+
+/**
+ * Docker starts twice as fast with networks disabled as with the mode `none`; Podman ignores the
+ * former, and would attach the sandbox to its default network.
+ */
+function networkMode({ socketDir, network, facts }: ContainerPlan): HostConfig {
+  if (socketDir === undefined) return { NetworkMode: network };
+  return facts.engine === "podman" ? { NetworkMode: "none" } : {};
 }
 
 /** The client's types lack what came with version 1.41 of the engine's API. */

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type DockerOptions, type DockerProvider, docker } from "@soulbox/adapter-docker";
-import type { LaunchId, Observation, Template } from "@soulbox/core";
+import type { LaunchId, Observation, SandboxSpec, Template } from "@soulbox/core";
 import Dockerode from "dockerode";
 import { ensureBaseImage } from "../../adapters/docker/base-image.ts";
 import { run } from "../../adapters/docker/debian.ts";
@@ -99,6 +99,11 @@ export async function openDockerHarness(
     provoke: provoke(bench),
     close: bench.close,
   };
+}
+
+/** A sandbox's network without any wish but one. */
+export function networkWith(internet: boolean | undefined): SandboxSpec["network"] {
+  return { internet, publicTraffic: true, maskRequestHost: undefined, bandwidthKbit: undefined };
 }
 
 /** True when the agent answers within a second. */

@@ -16,7 +16,13 @@ import { run } from "../../adapters/docker/debian.ts";
 import { BRIDGE_DEFAULT, chainName } from "../../adapters/docker/egress.ts";
 import { containerName } from "../../adapters/docker/translate.ts";
 import { ensureEngine } from "../engine.ts";
-import { type DockerBench, openBench, reachAgent, TEMPLATE } from "./docker-harness.ts";
+import {
+  type DockerBench,
+  networkWith,
+  openBench,
+  reachAgent,
+  TEMPLATE,
+} from "./docker-harness.ts";
 
 describe("a sandbox on docker", { timeout: 120_000 }, () => {
   let bench: DockerBench;
@@ -326,12 +332,7 @@ describe("a sandbox on docker", { timeout: 120_000 }, () => {
 
 const REGION = { region: "local", nativeId: undefined } as const;
 
-const NETWORK = {
-  internet: undefined,
-  publicTraffic: true,
-  maskRequestHost: undefined,
-  bandwidthKbit: undefined,
-} as const;
+const NETWORK = networkWith(undefined);
 
 /** A file of the control group, in its first version's place or its second's. */
 const CGROUP = (first: string, second: string) =>

@@ -20,7 +20,14 @@ import {
 import { runByHelper, runHere } from "../../adapters/docker/host.ts";
 import { containerName } from "../../adapters/docker/translate.ts";
 import { type Engine, ensureEngine } from "../engine.ts";
-import { type DockerBench, IMAGE, openBench, reachAgent, TEMPLATE } from "./docker-harness.ts";
+import {
+  type DockerBench,
+  IMAGE,
+  networkWith,
+  openBench,
+  reachAgent,
+  TEMPLATE,
+} from "./docker-harness.ts";
 
 describe("docker in trouble", { timeout: 120_000 }, () => {
   let bench: DockerBench;
@@ -261,12 +268,7 @@ describe("docker in trouble", { timeout: 120_000 }, () => {
   });
 });
 
-const NETWORK = {
-  internet: undefined,
-  publicTraffic: true,
-  maskRequestHost: undefined,
-  bandwidthKbit: undefined,
-} as const;
+const NETWORK = networkWith(undefined);
 
 function refOf(launchId: LaunchId) {
   return { region: "local", launchId, nativeId: undefined };

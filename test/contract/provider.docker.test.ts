@@ -1,30 +1,26 @@
 import { type InstanceRef, type LaunchId, launchIdOf, type SandboxId } from "@soulbox/core";
 import Dockerode from "dockerode";
 import { ensureEngine } from "../engine.ts";
-import { type DockerBench, openDockerHarness } from "./docker-harness.ts";
+import { type DockerBench, networkWith, openDockerHarness } from "./docker-harness.ts";
 import { type ProviderHarness, providerContract } from "./provider.contract.ts";
 
 providerContract("docker, bridge", async () => {
   const engine = await ensureEngine(console.info);
-  return stopping(await openDockerHarness(engine.socketPath, provoke), engine.stop);
+  const harness = await openDockerHarness(engine.socketPath, provoke);
+  return stopping({ ...harness, network: networkWith(true) }, engine.stop);
 });
 
 providerContract("docker, no network", async () => {
   const engine = await ensureEngine(console.info);
   const harness = await openDockerHarness(engine.socketPath, () => ({}));
-  const network = {
-    internet: false,
-    publicTraffic: true,
-    maskRequestHost: undefined,
-    bandwidthKbit: undefined,
-  };
-  return stopping({ ...harness, network }, engine.stop);
+  return stopping({ ...harness, network: networkWith(false) }, engine.stop);
 });
 
 providerContract("docker, published ports", async () => {
   const engine = await ensureEngine(console.info);
   const options = { publishPorts: true };
-  return stopping(await openDockerHarness(engine.socketPath, () => ({}), options), engine.stop);
+  const harness = await openDockerHarness(engine.socketPath, () => ({}), options);
+  return stopping({ ...harness, network: networkWith(true) }, engine.stop);
 });
 
 function stopping(harness: ProviderHarness, stop: () => Promise<void>): ProviderHarness {

@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import Dockerode from "dockerode";
 import { describe, it } from "vitest";
 import { run } from "../../adapters/docker/debian.ts";
-import { openDockerHarness } from "./docker-harness.ts";
+import { networkWith, openDockerHarness } from "./docker-harness.ts";
 import { providerContract } from "./provider.contract.ts";
 
 /** Podman gets a bridge of its own: Docker's may be in the same network. */
@@ -23,31 +23,17 @@ if (absent !== undefined) {
     it.skip(`is not run: ${absent}`, () => {});
   });
 } else {
-  providerContract("podman, bridge", async () => {
-    const service = await startService();
-    const harness = await openDockerHarness(service.socketPath, () => ({}), OPTIONS);
-    const close = async () => {
-      await harness.close();
-      await service.stop();
-    };
-    return { ...harness, close };
-  });
-
-  providerContract("podman, no network", async () => {
-    const service = await startService();
-    const harness = await openDockerHarness(service.socketPath, () => ({}), OPTIONS);
-    const close = async () => {
-      await harness.close();
-      await service.stop();
-    };
-    const network = {
-      internet: false,
-      publicTraffic: true,
-      maskRequestHost: undefined,
-      bandwidthKbit: undefined,
-    };
-    return { ...harness, network, close };
-  });
+  for (const internet of [true, false]) {
+    providerContract(internet ? "podman, bridge" : "podman, no network", async () => {
+      const service = await startService();
+      const harness = await openDockerHarness(service.socketPath, () => ({}), OPTIONS);
+      const close = async () => {
+        await harness.close();
+        await service.stop();
+      };
+      return { ...harness, network: networkWith(internet), close };
+    });
+  }
 }
 
 async function reasonOfAbsence(): Promise<string | undefined> {
