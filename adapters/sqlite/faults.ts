@@ -10,6 +10,10 @@ const FULL = 13;
 const CANNOT_OPEN = 14;
 const NOT_A_DATABASE = 26;
 
+/** Extended result codes: a rollback journal, or a log, that only a writer may bring to an end. */
+const READ_ONLY_RECOVERY = 264;
+const READ_ONLY_ROLLBACK = 776;
+
 /** What to do about a file that can't be trusted. Nothing here changes the file itself. */
 export function repairHint(file: string): string {
   return (
@@ -58,6 +62,8 @@ export function translate(thrown: unknown, file: string): unknown {
     case NOT_A_DATABASE:
       return damaged(file, reasonOf(thrown), thrown);
     case READ_ONLY:
+      if (needsRecovery(thrown)) return unfinished(file, thrown);
+      return notWritable(`database ${file}`, thrown);
     case CANNOT_OPEN:
     case IO_ERROR:
       return notWritable(`database ${file}`, thrown);
@@ -66,10 +72,27 @@ export function translate(thrown: unknown, file: string): unknown {
   }
 }
 
+/** True when a process was killed in such a moment that reading takes a repair by SQLite first. */
+export function needsRecovery(thrown: unknown): boolean {
+  const code = extendedCodeOf(thrown);
+  return code === READ_ONLY_RECOVERY || code === READ_ONLY_ROLLBACK;
+}
+
+function unfinished(file: string, cause: unknown): ControlPlaneError {
+  const detail = `The database ${file} holds a write that a killed process left half done.`;
+  const hint = "Start the server once: SQLite undoes it by itself.";
+  return new ControlPlaneError("internal", detail, { hint, cause });
+}
+
 /** SQLite's primary result code; `undefined` when something else was thrown. */
 function resultCodeOf(thrown: unknown): number | undefined {
+  const code = extendedCodeOf(thrown);
+  return code === undefined ? undefined : code & 0xff;
+}
+
+function extendedCodeOf(thrown: unknown): number | undefined {
   if (!(thrown instanceof Error) || !("errcode" in thrown)) return undefined;
-  return typeof thrown.errcode === "number" ? thrown.errcode & 0xff : undefined;
+  return typeof thrown.errcode === "number" ? thrown.errcode : undefined;
 }
 
 function reasonOf(thrown: unknown): string {

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { ControlPlaneError } from "@soulbox/core";
 import { Connection } from "./connection.ts";
-import { damaged, notWritable, translate } from "./faults.ts";
+import { damaged, needsRecovery, notWritable, translate } from "./faults.ts";
 import {
   APPLICATION_ID,
   migrate,
@@ -62,7 +62,7 @@ export function openDatabase(options: SqliteOptions): Connection {
     });
   }
   try {
-    const found = inspect(file, steps.length);
+    const found = inspect(file, steps.length, !readOnly);
     const database = new DatabaseSync(file, { readOnly, timeout: BUSY_MS });
     try {
       if (readOnly) refuseOlder(file, found, steps.length);
@@ -87,8 +87,11 @@ function makeFile(dataDir: string, file: string): void {
   }
 }
 
-/** Looks at a file before anything may change it. Gives its schema version, 0 when it is empty. */
-function inspect(file: string, known: number): number {
+/**
+ * Looks at a file before anything may change it. Gives its schema version, 0 when it is empty.
+ * `mayRecover` lets SQLite finish what a killed process left half done, if it must to read at all.
+ */
+function inspect(file: string, known: number, mayRecover: boolean): number {
   const { size } = statSync(file);
   if (size === 0 && !existsSync(`${file}-wal`)) return 0;
   const header = headerOf(file);
@@ -97,7 +100,21 @@ function inspect(file: string, known: number): number {
   }
   // Read from the bytes first: merely opening a file in WAL mode creates files beside it.
   if (header.length === HEADER_BYTES) refuseNewer(file, header.readUInt32BE(60), known);
-  const database = new DatabaseSync(file, { readOnly: true, timeout: BUSY_MS });
+  const isChecked = size <= CHECKED_BYTES_MAX;
+  try {
+    return examine(file, known, { readOnly: true, isChecked });
+  } catch (thrown) {
+    if (!mayRecover || !needsRecovery(thrown)) throw thrown;
+    return examine(file, known, { readOnly: false, isChecked });
+  }
+}
+
+function examine(
+  file: string,
+  known: number,
+  { readOnly, isChecked }: { readonly readOnly: boolean; readonly isChecked: boolean },
+): number {
+  const database = new DatabaseSync(file, { readOnly, timeout: BUSY_MS });
   try {
     const version = versionOf(database);
     refuseNewer(file, version, known);
@@ -108,7 +125,7 @@ function inspect(file: string, known: number): number {
         hint: "Name another directory in SOULBOX_DATA_DIR.",
       });
     }
-    if (size <= CHECKED_BYTES_MAX) {
+    if (isChecked) {
       const [first] = database.prepare("PRAGMA quick_check(1)").all();
       const found = String(Object.values(first ?? {})[0]);
       if (found !== "ok") throw damaged(file, found.replaceAll("\n", " "));

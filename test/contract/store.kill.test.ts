@@ -1,14 +1,15 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import type { Readable } from "node:stream";
+import { setTimeout as setTimeoutAsync } from "node:timers/promises";
 import { lockDataDir, openSqlite } from "@soulbox/adapter-sqlite";
 import type { Cursor, Sandbox, Store } from "@soulbox/core";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { aSandbox, CREATED_AT_MS, creationOf } from "./a-sandbox.ts";
 
 const ROUNDS = 12;
@@ -42,7 +43,7 @@ describe("SQLite: kill -9", () => {
     const acknowledged = new Map<string, number>();
 
     for (let round = 0; round < ROUNDS; round += 1) {
-      const fatal = 1 + Math.floor(random() ** 2 * 600);
+      const fatal = 1 + Math.floor(random() ** 2 * 300);
       await killAfter(
         start("live", dataDir, String(round * 1_000_000)),
         fatal,
@@ -54,6 +55,29 @@ describe("SQLite: kill -9", () => {
     }
 
     expect(acknowledged.size).toBeGreaterThan(ROUNDS);
+  });
+});
+
+describe("SQLite: killed while it opens", () => {
+  it("opens again whatever was left of a new database", { timeout: 120_000 }, async () => {
+    const random = randomFrom(Number(process.env.SOULBOX_SEED ?? Date.now() % 1_000_000_007));
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const fresh = join(dataDir, String(round));
+      const child = start("live", fresh, "0");
+      const exit = once(child, "exit");
+      // Making a database takes some milliseconds from the moment its file appears.
+      const isThere = () => existsSync(join(fresh, "soulbox.db"));
+      await vi.waitUntil(isThere, { timeout: 20_000, interval: 1 });
+      await setTimeoutAsync(random() * 12);
+      child.kill("SIGKILL");
+      await exit;
+
+      const sqlite = openSqlite({ dataDir: fresh });
+      const row = aSandbox();
+      await sqlite.store.commit(creationOf(row));
+      expect(await sqlite.store.get(row.id)).toStrictEqual(row);
+      sqlite.close();
+    }
   });
 });
 

@@ -1,12 +1,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openSqlite } from "@soulbox/adapter-sqlite";
+import type { DatabaseSync } from "node:sqlite";
+import { openSqlite, SCHEMA_STEPS, type SchemaStep } from "@soulbox/adapter-sqlite";
 import { epochMs, type ListQuery, type Store } from "@soulbox/core";
 import { STATES } from "@soulbox/protocol";
 import { expect, it } from "vitest";
 import {
   aClosing,
+  aMarked,
   anOnce,
   anOpening,
   aPlace,
@@ -36,6 +38,36 @@ it("answers every query of the ports from an index, without scanning or sorting"
       if (sql === "SELECT name, value FROM counter") continue;
       for (const step of steps) expect(step, sql).not.toMatch(/^SCAN|TEMP B-TREE/);
     }
+  } finally {
+    sqlite.close();
+    rmSync(dataDir, { recursive: true });
+  }
+});
+
+it("looks at a bounded number of rows while it searches for what no index knows", async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), "soulbox-plans-"));
+  let raw: DatabaseSync | undefined;
+  const peek: SchemaStep = (database) => {
+    raw = database;
+  };
+  const sqlite = openSqlite({ dataDir, steps: [...SCHEMA_STEPS, peek] });
+  // Nothing here has to survive a power cut, and 2,100 waits for the disk take a while.
+  raw?.exec("PRAGMA synchronous = OFF");
+  try {
+    const wanted = aMarked({ wanted: "yes" }, { createdAtMs: epochMs(0) });
+    await sqlite.store.commit(creationOf(wanted));
+    for (let index = 1; index <= 2100; index += 1) {
+      await sqlite.store.commit(creationOf(aSandbox({ createdAtMs: epochMs(index) })));
+    }
+
+    const query = { tenantId: undefined, states: undefined, metadata: { wanted: "yes" }, limit: 1 };
+    const pages = [await sqlite.store.list({ ...query, cursor: undefined })];
+    for (let cursor = pages[0]?.next; cursor; cursor = pages.at(-1)?.next) {
+      pages.push(await sqlite.store.list({ ...query, cursor }));
+    }
+
+    expect(pages.map(({ items }) => items.length)).toStrictEqual([0, 0, 1]);
+    expect(pages[2]?.items).toStrictEqual([wanted]);
   } finally {
     sqlite.close();
     rmSync(dataDir, { recursive: true });

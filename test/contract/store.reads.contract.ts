@@ -69,6 +69,7 @@ export function storeReads(current: () => Store): void {
       for (const state of STATES) expect(await list(state)).toStrictEqual(of(state));
       expect(await list("paused", "running")).toStrictEqual(of("paused", "running"));
       expect(await list(...STATES)).toStrictEqual(of(...STATES));
+      expect(await list("paused", "paused")).toStrictEqual(of("paused"));
       expect(await list()).toStrictEqual([]);
 
       const running = rows.find(({ state }) => state === "running") ?? aSandbox();
