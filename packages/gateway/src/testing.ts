@@ -151,9 +151,9 @@ export function sendRaw(
   });
 }
 
-/** Waits until a claim holds, at most five seconds. */
+/** Waits until a claim holds, at most fifteen seconds. */
 export async function until(holds: () => boolean): Promise<void> {
-  const endMs = Date.now() + 5_000;
+  const endMs = Date.now() + 15_000;
   while (!holds()) {
     if (Date.now() > endMs) throw new Error("It does not come about");
     await new Promise((resolve) => setTimeout(resolve, 2));
