@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { LocalError } from "./faults.ts";
 import { TOOL_ENV } from "./probe.ts";
+import { DRAFT_PREFIX } from "./state.ts";
 
 const run = promisify(execFile);
 
@@ -34,7 +35,7 @@ const MKFS_MS_MAX = 20_000;
 /** Tries to mount an image that lies in `dir`: takes root, mke2fs, loop devices and ext4. */
 export function diskKindIn(dir: string): DiskKind {
   if (process.geteuid?.() !== 0) return "memory";
-  const path = join(dir, `.probe-${process.pid}`);
+  const path = join(dir, `${DRAFT_PREFIX}probe`);
   try {
     makeSparse(path, 4);
     const script = 'mkfs.ext4 -q -F "$1" && exec mount -n -t ext4 -o "$2" "$1" /mnt';
@@ -79,7 +80,7 @@ export function baseImages(dir: string): BaseImages {
   }
 
   const make = async (skeleton: string, diskMib: number, path: string): Promise<string> => {
-    const draft = join(dir, `.draft-${process.pid}-${diskMib}`);
+    const draft = join(dir, `${DRAFT_PREFIX}${diskMib}`);
     // The tables of inodes, 256 bytes for each 16 KiB, come on top of what was asked.
     makeSparse(draft, diskMib + Math.ceil(diskMib / 64) + 4);
     const features = ["-O", "^has_journal,^resize_inode", "-m", "0", "-i", "16384"];

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import {
   chmodSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   rmSync,
   statfsSync,
-  statSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { type EpochMs, epochMs, type LaunchId, type Resources, type Template } from "@soulbox/core";
@@ -145,16 +145,17 @@ function runBaseOf(stateDir: string): string | undefined {
   return base;
 }
 
-/** Removes directories that a crash left half made. One that is being made is left alone. */
+/** Removes what another server left half made, unless it is at it: a draft takes milliseconds. */
 function removeDrafts(stateDir: string, nowMs: EpochMs): void {
   for (const name of readdirSync(stateDir)) {
-    if (!name.startsWith(".draft-")) continue;
+    const [, pid] = /^\.draft-(\d+)-/.exec(name) ?? [];
+    if (pid === undefined) continue;
     const path = join(stateDir, name);
-    const made = statSync(path, { throwIfNoEntry: false });
-    if (made !== undefined && made.mtimeMs < nowMs - DRAFT_MS_MAX)
-      rmSync(path, { recursive: true, force: true });
+    const madeMs = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? nowMs;
+    const isUnderWay = existsSync(`/proc/${pid}`) && madeMs > nowMs - DRAFT_MS_MAX;
+    if (!isUnderWay) rmSync(path, { recursive: true, force: true });
   }
 }
 
-/** Making a directory takes milliseconds. */
+/** A draft older than this was left by a process whose pid is another's by now. */
 const DRAFT_MS_MAX = 60_000;

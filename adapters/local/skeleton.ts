@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Mount, programLinks, type RootfsPlan, SANDBOX_PATH } from "./rootfs.ts";
+import { DRAFT_PREFIX } from "./state.ts";
 
 /** What stands in the root of a fresh sandbox: copied into it before anything is mounted. */
 export interface SkeletonEntry {
@@ -81,7 +82,7 @@ export function writeSkeleton(
     .digest("hex");
   const path = join(stateDir, `.skeleton-${hash.slice(0, 16)}`);
   if (existsSync(path)) return path;
-  const draft = mkdtempSync(join(stateDir, ".draft-"));
+  const draft = mkdtempSync(join(stateDir, DRAFT_PREFIX));
   chmodSync(draft, 0o755);
   for (const { path: inside, kind, content, mode, uid } of entries) {
     const at = join(draft, inside);

@@ -61,6 +61,9 @@ export interface LaunchFiles {
 
 const VOID = "void";
 
+/** What is half made, and whose: a crash leaves it, and the next server removes it. */
+export const DRAFT_PREFIX = `.draft-${process.pid}-`;
+
 /** Reads a line of `/proc/<pid>/stat`; the name in parentheses may hold anything. */
 export function parseStat(line: string): (ProcessName & { readonly state: string }) | undefined {
   const pid = Number.parseInt(line, 10);
@@ -98,7 +101,7 @@ export async function reserve(
   record: LaunchRecord,
   fstab: string,
 ): Promise<boolean> {
-  const draft = await mkdtemp(join(stateDir, ".draft-"));
+  const draft = await mkdtemp(join(stateDir, DRAFT_PREFIX));
   await mkdir(join(draft, "run"), { mode: 0o700 });
   await writeFile(join(draft, "fstab"), fstab, { mode: 0o600 });
   await writeFile(join(draft, "launch.json"), JSON.stringify(record), { mode: 0o600 });

@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { on, once } from "node:events";
 import { existsSync } from "node:fs";
 import { cp, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { LaunchId, Observation, Provider } from "@soulbox/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -45,9 +46,10 @@ describe("local state on disk", { timeout: 60_000 }, () => {
     const server = spawn(process.execPath, [LAUNCHER, bench.dataDir, launchId], {
       stdio: ["ignore", "pipe", "inherit"],
     });
-    await Promise.race([once(server.stdout, "data"), once(server, "exit")]);
+    const ended = once(server, "exit");
+    await Promise.race([until(server.stdout, "launched"), ended]);
     server.kill("SIGKILL");
-    await once(server, "exit");
+    await ended;
 
     const next = restarted();
     const seen = (await phases(next)).get(launchId);
@@ -58,6 +60,32 @@ describe("local state on disk", { timeout: 60_000 }, () => {
     expect((await run(seen, "echo alive")).output).toBe("alive\n");
     await next.terminate(refOf(launchId), signal());
     expect(leftoversOf(bench, launchId)).toEqual([]);
+  });
+
+  it("loses and leaves nothing when servers are killed in the middle of launches", async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const ids = [aLaunchId(), aLaunchId(), aLaunchId()];
+      const server = spawn(process.execPath, [LAUNCHER, bench.dataDir, ...ids], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      const ended = once(server, "exit");
+      let said = "";
+      server.stdout.on("data", (text) => {
+        said += text;
+      });
+      await Promise.race([until(server.stdout, "open"), ended]);
+      // Spread over what a launch does: from its first file to the agent's start.
+      await new Promise((resolve) => setTimeout(resolve, (120 * round) / ROUNDS));
+      server.kill("SIGKILL");
+      await ended;
+
+      const next = restarted();
+      const found = await phases(next);
+      const acknowledged = ids.slice(0, said.split("launched").length - 1);
+      for (const launchId of acknowledged) expect(found.get(launchId)?.phase).toBe("running");
+      for (const launchId of ids) await next.terminate(refOf(launchId), signal());
+      for (const launchId of ids) expect(leftoversOf(bench, launchId)).toEqual([]);
+    }
   });
 
   it("removes at the next start what has ended in between", async () => {
@@ -194,6 +222,14 @@ describe("local state on disk", { timeout: 60_000 }, () => {
     await phases(restarted());
   });
 });
+
+/** How often a server is killed. */
+const ROUNDS = 8;
+
+/** Waits until a process has said a word. */
+async function until(stream: Readable, word: string): Promise<void> {
+  for await (const text of on(stream, "data")) if (String(text).includes(word)) return;
+}
 
 /** Ends a sandbox from inside, and waits for it. */
 async function killInside(seen: Observation): Promise<void> {
