@@ -80,6 +80,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     };
   } catch (error) {
     await end(child, exited, log).catch(() => undefined);
+    await rm(dataDir, { recursive: true, force: true });
     throw error;
   }
 }
