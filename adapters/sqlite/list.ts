@@ -36,12 +36,14 @@ export function listSandboxes(connection: Connection, query: ListQuery): Page<Sa
   let seen = 0;
   let last: { readonly ms: number; readonly id: string } | undefined;
   for (const { id, doc } of rows as Iterable<{ readonly id: string; readonly doc: string }>) {
-    if (last && (items.length === limit || seen === scanned)) {
-      return { items, next: writeCursor(list, last) };
-    }
+    if (last && seen === scanned) return { items, next: writeCursor(list, last) };
     const found = { file: connection.file, what: `sandbox ${id}` };
     const sandbox = readDocument(SANDBOX, doc, found);
-    if (filter?.(sandbox) ?? true) items.push(sandbox);
+    if (filter?.(sandbox) ?? true) {
+      // Only another match makes another page: what doesn't match is no reason to come again.
+      if (last && items.length === limit) return { items, next: writeCursor(list, last) };
+      items.push(sandbox);
+    }
     last = { ms: sandbox.createdAtMs, id };
     seen += 1;
   }
