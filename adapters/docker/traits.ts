@@ -87,6 +87,7 @@ function gapsOf(facts: EngineFacts): readonly string[] {
     [facts.disk === "measured", "disk is measured every 30 s, not bounded: the host's can fill up"],
     [!limits.pids, "the number of processes is not limited"],
     [!limits.swap, "swap is not limited"],
+    [facts.engine === "podman", "sandboxes can make user namespaces: Podman's filter allows that"],
     [!facts.seccomp, "system calls are not filtered"],
     [facts.egress === "open", "sandboxes reach private networks and the host"],
     [facts.egress === "none", "no sandbox gets a network: egress rules can't be laid"],

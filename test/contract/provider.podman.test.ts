@@ -1,20 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import Dockerode from "dockerode";
 import { describe, it } from "vitest";
-import { run } from "../../adapters/docker/debian.ts";
+import { sandboxHardening } from "./docker.hardening.ts";
 import { networkWith, openDockerHarness } from "./docker-harness.ts";
+import { PODMAN_OPTIONS, reasonOfAbsence, startPodman } from "./podman-service.ts";
 import { providerContract } from "./provider.contract.ts";
-
-/** Podman gets a bridge of its own: Docker's may be in the same network. */
-const OPTIONS = { name: "podman", bridge: "soulbox1" };
-
-/** Longest time until the service answers, milliseconds. */
-const START_MS_MAX = 30_000;
 
 const absent = await reasonOfAbsence();
 
@@ -23,10 +11,12 @@ if (absent !== undefined) {
     it.skip(`is not run: ${absent}`, () => {});
   });
 } else {
+  sandboxHardening("podman", startPodman, PODMAN_OPTIONS);
+
   for (const internet of [true, false]) {
     providerContract(internet ? "podman, bridge" : "podman, no network", async () => {
-      const service = await startService();
-      const harness = await openDockerHarness(service.socketPath, () => ({}), OPTIONS);
+      const service = await startPodman();
+      const harness = await openDockerHarness(service.socketPath, () => ({}), PODMAN_OPTIONS);
       const close = async () => {
         await harness.close();
         await service.stop();
@@ -34,52 +24,4 @@ if (absent !== undefined) {
       return { ...harness, network: networkWith(internet), close };
     });
   }
-}
-
-async function reasonOfAbsence(): Promise<string | undefined> {
-  if (process.getuid?.() !== 0) return "this process is not root";
-  try {
-    await run("podman", ["--version"]);
-  } catch {
-    return "podman is not installed";
-  }
-  // Debian only recommends these, and a sandbox can't be made or removed without them.
-  const paths = ["/usr/libexec/podman/catatonit", "/usr/bin/catatonit"];
-  if (!paths.some(existsSync)) return "podman has no catatonit";
-  return existsSync("/usr/lib/podman/aardvark-dns") ? undefined : "podman has no aardvark-dns";
-}
-
-/** Podman's service on a socket of its own. */
-async function startService(): Promise<{ socketPath: string; stop(): Promise<void> }> {
-  const dir = await mkdtemp(join(tmpdir(), "sbx-podman-"));
-  const socketPath = join(dir, "podman.sock");
-  const service = spawn("podman", ["system", "service", "--time=0", `unix://${socketPath}`], {
-    stdio: "ignore",
-    env: { ...process.env, PODMAN_IGNORE_CGROUPSV1_WARNING: "1" },
-  });
-  const stop = async () => {
-    await end(service);
-    await rm(dir, { recursive: true, force: true });
-  };
-  const client = new Dockerode({ socketPath });
-  const deadline = performance.now() + START_MS_MAX;
-  for (;;) {
-    try {
-      await client.ping();
-      return { socketPath, stop };
-    } catch (error) {
-      if (performance.now() < deadline && service.exitCode === null) await delay(50);
-      else {
-        await stop();
-        throw error;
-      }
-    }
-  }
-}
-
-async function end(service: ChildProcess): Promise<void> {
-  if (service.exitCode !== null) return;
-  const ended = new Promise((resolve) => service.once("exit", resolve));
-  service.kill("SIGTERM");
-  await ended;
 }
