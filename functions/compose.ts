@@ -32,6 +32,8 @@ export interface Composition {
   readonly announcements: readonly string[];
   /** Makes the template launchable on the first provider, telling how far it is. */
   prepare(template: Template, tell: (line: string) => void): Promise<void>;
+  /** Forgets idempotency records whose time is over, a bounded batch. */
+  prune(): void;
   close(): Promise<void>;
 }
 
@@ -46,6 +48,8 @@ interface Opened {
 type Log = Ports["log"];
 
 const AWAY: AbortSignal = new AbortController().signal;
+/** Records that one batch forgets. */
+const PRUNED_MAX = 1000;
 /** How long an engine may take to say that it is there, milliseconds. */
 const PING_MS = 3000;
 /** 36^20 ids: 103 bits. */
@@ -95,6 +99,7 @@ export async function compose(
     keys: sqlite.keys,
     announcements: opened.map(({ announcement }) => announcement),
     prepare: async (template, tell) => opened[0]?.prepare?.(template, tell),
+    prune: () => void sqlite.prune({ nowMs: clock.now(), limit: PRUNED_MAX }),
     async close() {
       await Promise.all(opened.map((it) => it.close?.()));
       sqlite.close();

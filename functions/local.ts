@@ -55,7 +55,7 @@ async function main(): Promise<void> {
 
   try {
     await recover(ports, starting.signal);
-    schedules = startSchedules(ports);
+    schedules = startSchedules(ports, composition.prune);
     await prepareAndProve(composition, secrets, running);
   } catch (error) {
     if (isStopping) return;

@@ -1,7 +1,12 @@
 import { type Batch, type Ports, reap, reconcile, sweep } from "@soulbox/core";
 
 /** How often the batches run on one machine, milliseconds. */
-const PERIODS = { reapMs: 1000, reconcileMs: 1000, sweepMs: 15_000 } as const;
+const PERIODS = {
+  reapMs: 1000,
+  reconcileMs: 1000,
+  sweepMs: 15_000,
+  pruneMs: 10 * 60_000,
+} as const;
 /** Rows that one batch takes. */
 const BATCH = 50;
 
@@ -18,8 +23,12 @@ export async function recover(ports: Ports, signal: AbortSignal): Promise<void> 
   await drain(() => reap(ports, BATCH, signal));
 }
 
-/** Runs reaper, reconciler and sweep, each on its own period, never twice at once. */
-export function startSchedules(ports: Ports): Schedules {
+/**
+ * Runs reaper, reconciler and sweep, each on its own period, never twice at once.
+ *
+ * @param prune Lets the store forget what nobody may ask for any more.
+ */
+export function startSchedules(ports: Ports, prune: () => void): Schedules {
   const stopping = new AbortController();
   const { signal } = stopping;
   const every = async (periodMs: number, what: string, run: () => Promise<unknown>) => {
@@ -37,6 +46,7 @@ export function startSchedules(ports: Ports): Schedules {
     every(PERIODS.reapMs, "reap", () => drain(() => reap(ports, BATCH, signal))),
     every(PERIODS.reconcileMs, "reconcile", () => drain(() => reconcile(ports, BATCH, signal))),
     every(PERIODS.sweepMs, "sweep", () => sweepAll(ports, signal)),
+    every(PERIODS.pruneMs, "prune", async () => prune()),
   ];
   return {
     async stop() {
