@@ -9,6 +9,7 @@ import {
   containersOf,
   freePort,
   type Program,
+  type ProgramOptions,
   poll,
   runScript,
   secretsOf,
@@ -24,6 +25,7 @@ const BACK_MS_MAX = 60_000;
 
 describe("a server whose engine isn't there", () => {
   let dataDir: string;
+  let options: ProgramOptions;
   let program: Program;
   let client: Client;
   let door: Door;
@@ -31,12 +33,13 @@ describe("a server whose engine isn't there", () => {
   beforeAll(async () => {
     dataDir = await temporaryDir();
     door = createDoor(join(dataDir, "engine.sock"));
-    program = await startReady({
+    options = {
       dataDir,
       port: await freePort(),
       providers: "docker",
       env: { DOCKER_HOST: `unix://${dataDir}/engine.sock` },
-    });
+    };
+    program = await startReady(options);
     client = createClient(program.url, secretsOf(dataDir).apiKey);
   });
   afterAll(async () => {
@@ -79,10 +82,18 @@ describe("a server whose engine isn't there", () => {
     expect(await containersOf(dataDir)).toHaveLength(1);
   });
 
-  it("stops as fast as any other, with the engine gone and a sandbox in it", async () => {
+  it("stops with the engine gone, and ends at its next start what it had to leave", async () => {
     await door.close();
-
     expect(await program.kill("SIGTERM")).toBe(0);
+    await door.open();
+
+    program = await startReady(options);
+
+    await poll("the container to go", BACK_MS_MAX, async () => {
+      return (await containersOf(dataDir)).length === 0 ? true : undefined;
+    });
+    const [row] = (await client.list()).filter(({ startedAt }) => startedAt !== null);
+    expect(row).toMatchObject({ state: "terminated", endReason: "operator" });
   });
 });
 

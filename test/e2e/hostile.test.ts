@@ -23,6 +23,8 @@ const QUOTA_MS_MAX = 75_000;
 /** A sweep, on a busy machine. */
 const LOST_MS_MAX = 40_000;
 
+/** The engine kills thousands of processes that fork meanwhile. */
+const ENDED_MS_MAX = 30_000;
 /** From the death of the agent to the engine's record of the container's. */
 const DYING_MS_MAX = 1000;
 
@@ -99,7 +101,7 @@ describe("what the server notices from outside", () => {
     expect(Date.parse(close?.at ?? "")).toBeLessThanOrEqual(killedMs + DYING_MS_MAX);
     expect(accruedNanoUsd).toBe("0");
     await expect(sandbox.commands.run("true")).rejects.toThrow();
-    await poll("its container to go", LOST_MS_MAX, async () => {
+    await poll("its dead container to go", LOST_MS_MAX, async () => {
       const there = await containersOf(dataDir);
       return there.some(({ sandboxId }) => sandboxId === sandbox.sandboxId) ? undefined : true;
     });
@@ -108,20 +110,19 @@ describe("what the server notices from outside", () => {
 
 describe("a sandbox", () => {
   it("keeps its fork bomb to itself, and can be ended", async () => {
-    const sandbox = await victim({ resources: { cpuMilli: 200, memoryMib: 256, diskMib: 512 } });
+    const sandbox = await victim();
     const neighbour = await victim();
-    await sandbox.files.write("note", "kept");
 
     await abuse(sandbox, "bomb() { bomb | bomb & }; bomb; sleep 2", 2000);
 
-    // No process can be started in it any more; its agent still answers.
-    expect(await sandbox.files.read("note")).toBe("kept");
     await expectHealthy(neighbour);
+    expect((await fetch(`${client.url}/health`)).status).toBe(200);
     await sandbox.kill();
-    await poll("its container to go", 15_000, async () => {
+    await poll("its container to go", ENDED_MS_MAX, async () => {
       const there = await containersOf(dataDir);
       return there.some(({ sandboxId }) => sandboxId === sandbox.sandboxId) ? undefined : true;
     });
+    expect(await client.get(sandbox.sandboxId)).toMatchObject({ endReason: "requested" });
   });
 
   it("outlives a program that takes all memory", async () => {
