@@ -37,7 +37,7 @@ export default defineConfig({
         test: {
           name: "sim",
           include: ["test/sim/*.test.ts"],
-          testTimeout: 120_000,
+          testTimeout: 240_000,
           maxWorkers: 1,
         },
       },
