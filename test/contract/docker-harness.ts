@@ -10,7 +10,7 @@ import Dockerode from "dockerode";
 import { ensureBaseImage } from "../../adapters/docker/base-image.ts";
 import { run } from "../../adapters/docker/debian.ts";
 import { containerName } from "../../adapters/docker/translate.ts";
-import type { ProviderHarness } from "./provider.contract.ts";
+import type { ProviderHarness } from "./provider-world.ts";
 
 /** A small image that runs the agent; tests look around in it with bash. */
 export const IMAGE = "debian:trixie-slim";

@@ -2,7 +2,8 @@ import { type InstanceRef, type LaunchId, launchIdOf, type SandboxId } from "@so
 import Dockerode from "dockerode";
 import { ensureEngine } from "../engine.ts";
 import { type DockerBench, networkWith, openDockerHarness } from "./docker-harness.ts";
-import { type ProviderHarness, providerContract } from "./provider.contract.ts";
+import { providerContract } from "./provider.contract.ts";
+import type { ProviderHarness } from "./provider-world.ts";
 
 providerContract("docker, bridge", async () => {
   const engine = await ensureEngine(console.info);
