@@ -66,6 +66,13 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
   });
 }
+// npm, ended by a signal, does not hand it on: what it started would stay behind for ever.
+if (process.env.npm_lifecycle_event !== undefined) {
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) child.kill("SIGTERM");
+  }, 250).unref();
+}
 child.on("exit", (code, signal) => {
   process.exitCode = code ?? (signal === "SIGTERM" || signal === "SIGINT" ? 0 : 1);
 });
