@@ -14,6 +14,9 @@ const START_MS_MAX = 120_000;
 /** A stop, or a refusal to start, is promised within 15 s. */
 export const STOP_MS_MAX = 15_000;
 
+/** What a fork bomb's container may take to be removed. */
+const REMOVE_MS_MAX = 120_000;
+
 /** How a program is started. Settings go by environment, as a user gives them. */
 export interface ProgramOptions {
   readonly dataDir: string;
@@ -152,10 +155,14 @@ export async function containersOf(dataDir: string): Promise<readonly StageConta
 /** Ends a program at once, with all that it may have left. */
 export async function cleanUp(program: Program | undefined, dataDir: string): Promise<void> {
   await program?.kill("SIGKILL");
-  const left = await containersOf(dataDir).catch(() => []);
-  await Promise.all(
-    left.map(({ id }) => engine.getContainer(id).remove({ force: true }).catch(ignore)),
-  );
+  // The engine gives up on a container whose thousands of processes need long to die.
+  await poll("the containers to go", REMOVE_MS_MAX, async () => {
+    const left = await containersOf(dataDir).catch(() => []);
+    await Promise.all(
+      left.map(({ id }) => engine.getContainer(id).remove({ force: true }).catch(ignore)),
+    );
+    return left.length === 0 ? true : undefined;
+  });
   await rm(dataDir, { recursive: true, force: true });
 }
 

@@ -24,7 +24,7 @@ import {
 const KILLS = 10;
 const CLIENTS = 3;
 /** The server dies at any moment of this span after its first answer: recovery and proof included. */
-const ROUND_MS = { min: 200, max: 3000 } as const;
+const ROUND_MS = { min: 200, max: 2200 } as const;
 /** Recovery, a sweep, and the grace of orphans. */
 const SETTLE_MS_MAX = 60_000;
 
