@@ -16,7 +16,11 @@ if (absent !== undefined) {
   for (const internet of [true, false]) {
     providerContract(internet ? "podman, bridge" : "podman, no network", async () => {
       const service = await startPodman();
-      const harness = await openDockerHarness(service.socketPath, () => ({}), PODMAN_OPTIONS);
+      const opening = openDockerHarness(service.socketPath, () => ({}), PODMAN_OPTIONS);
+      const harness = await opening.catch(async (error: unknown) => {
+        await service.stop();
+        throw error;
+      });
       const close = async () => {
         await harness.close();
         await service.stop();
