@@ -1,4 +1,4 @@
-import { type Batch, type Ports, reap, reconcile, sweep } from "@soulbox/core";
+import { all, type Batch, type Ports, reap, reconcile, settleSandbox, sweep } from "@soulbox/core";
 
 /** How often the batches run on one machine, milliseconds. */
 const PERIODS = {
@@ -9,6 +9,10 @@ const PERIODS = {
 } as const;
 /** Rows that one batch takes. */
 const BATCH = 50;
+/** States that an effect at the provider is due in. */
+const MOVING = ["pending", "pausing", "resuming", "terminating"] as const;
+/** Moves finished at the same time after a crash. */
+const MOVES_AT_ONCE = 4;
 
 /** Batches that run until they are stopped. */
 export interface Schedules {
@@ -16,9 +20,12 @@ export interface Schedules {
   stop(): Promise<void>;
 }
 
-/** Repairs what an earlier process left, once and in full: call it before serving. */
+/**
+ * Repairs what an earlier process left, once and in full. For the one process that has the data
+ * directory: whoever held the lease of a move is dead, so no lease is waited for.
+ */
 export async function recover(ports: Ports, signal: AbortSignal): Promise<void> {
-  await drain(() => reconcile(ports, BATCH, signal));
+  await finishMoves(ports, signal);
   await sweepAll(ports, signal);
   await drain(() => reap(ports, BATCH, signal));
 }
@@ -54,6 +61,21 @@ export function startSchedules(ports: Ports, prune: () => void): Schedules {
       await Promise.all(loops);
     },
   };
+}
+
+async function finishMoves(ports: Ports, signal: AbortSignal): Promise<void> {
+  const moving = await all((cursor) =>
+    ports.store.list({ tenantId: undefined, states: MOVING, cursor, limit: BATCH }),
+  );
+  for (let at = 0; at < moving.length; at += MOVES_AT_ONCE) {
+    const some = moving.slice(at, at + MOVES_AT_ONCE);
+    const done = await Promise.allSettled(some.map((row) => settleSandbox(ports, row, signal)));
+    for (const outcome of done) {
+      if (outcome.status === "rejected") {
+        ports.log("recovery.deferred", { error: String(outcome.reason) });
+      }
+    }
+  }
 }
 
 async function sweepAll(ports: Ports, signal: AbortSignal): Promise<void> {

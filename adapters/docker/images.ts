@@ -8,6 +8,7 @@ import { abortable, createStartSlots } from "./slots.ts";
 export type Preparation =
   | { readonly state: "ready"; readonly image: string }
   | { readonly state: "building"; readonly retryAfterMs: number; readonly detail: string }
+  | { readonly state: "unavailable"; readonly retryAfterMs: number; readonly detail: string }
   | { readonly state: "failed"; readonly detail: string };
 
 /** Images of templates: built at first need, found again by the hash of their content. */
@@ -71,6 +72,11 @@ interface Build {
 interface Failure {
   readonly error: Error;
   readonly atMs: number;
+}
+
+/** True for a failure to connect to the engine at all. */
+function isUnreachable(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && "syscall" in thrown && thrown.syscall === "connect";
 }
 
 /** The images of one engine. Memory only: the engine itself is asked at first need. */
@@ -206,7 +212,14 @@ export function createImages(options: ImagesOptions): Images {
       const recipe = recipeOf(template);
       if (ready.has(recipe.image)) return { state: "ready", image: recipe.image };
       const failure = failureOf(recipe.image);
-      if (failure !== undefined) return { state: "failed", detail: failure.error.message };
+      if (failure !== undefined) {
+        const { cause, message } = failure.error;
+        if (!isUnreachable(cause)) return { state: "failed", detail: message };
+        // That the engine was away says nothing about the template: it is looked for again at once.
+        start(recipe);
+        const detail = `The container engine can't be reached: ${cause.message}.`;
+        return { state: "unavailable", retryAfterMs: RETRY_AFTER_MS, detail };
+      }
       const { detail } = start(recipe);
       return { state: "building", retryAfterMs: RETRY_AFTER_MS, detail };
     },

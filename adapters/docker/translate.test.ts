@@ -127,7 +127,7 @@ describe("createOptions", () => {
       Memory: 512 * 1024 * 1024,
       MemorySwap: 512 * 1024 * 1024,
       NanoCpus: 1_500_000_000,
-      PidsLimit: 2048,
+      PidsLimit: 1024,
       Ulimits: [
         { Name: "nofile", Soft: 16_384, Hard: 16_384 },
         { Name: "core", Soft: 0, Hard: 0 },

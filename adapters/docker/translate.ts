@@ -43,7 +43,7 @@ const SUDO_CAPABILITIES: readonly (readonly [string, string])[] = [
 ];
 
 /** Processes and threads of one sandbox: a large build has hundreds, a fork bomb ends here. */
-const PIDS_MAX = 2048;
+const PIDS_MAX = 1024;
 
 /**
  * Open files per process: servers need thousands. Not more than an engine may give that lacks the

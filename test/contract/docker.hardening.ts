@@ -172,7 +172,7 @@ export function sandboxHardening(
         const bytes = TEMPLATE.resources.memoryMib * 1024 * 1024;
         expect(memory).toMatch(new RegExp(`^${bytes}\n`));
         expect(swap).toMatch(new RegExp(`^(${bytes}|0)\n`));
-        expect(pids).toMatch(/^2048\n/);
+        expect(pids).toMatch(/^1024\n/);
         expect(limits).toMatch(new RegExp(`^16384\n0\n.*\n\\s*${bytes / 2}\n`));
       });
 
@@ -191,7 +191,7 @@ export function sandboxHardening(
 
         const bomb = await inside(seen, `perl -e '${PERL_BOMB}'`);
 
-        expect(Number(/^refused after (\d+)$/m.exec(bomb)?.[1])).toBeLessThan(2048);
+        expect(Number(/^refused after (\d+)$/m.exec(bomb)?.[1])).toBeLessThan(1024);
         expect(await reachAgent(seen)).toBe(true);
       });
     });

@@ -14,7 +14,7 @@ export interface Candidate {
 /** A place that would not, and why. */
 export interface Skipped {
   readonly place: Place;
-  readonly why: "unsupported" | "building" | "failed";
+  readonly why: "unsupported" | "building" | "unavailable" | "failed";
   /** One sentence for the caller. */
   readonly detail: string;
   readonly retryAfterMs?: number;
@@ -86,6 +86,14 @@ export function noCandidate(template: Template, skipped: readonly Skipped[]): Co
       `Template ${template.id} is being built: ${building.detail}`,
       { retryAfterMs: building.retryAfterMs ?? 5000, details },
     );
+  }
+  const away = because("unavailable");
+  if (away !== undefined) {
+    return new ControlPlaneError("provider_unavailable", away.detail, {
+      retryAfterMs: away.retryAfterMs ?? 5000,
+      details,
+      hint: `Check that ${away.place.provider} runs and can be reached from the server.`,
+    });
   }
   const failed = because("failed");
   if (failed !== undefined) {

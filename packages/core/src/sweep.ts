@@ -46,13 +46,13 @@ export async function sweep(
     );
     if (!page.ok) return { instances: seen.size, orphans, lost: 0, complete: false };
     for (const observation of page.value.items) {
-      if (observation.phase === "gone") continue;
-      seen.add(observation.launchId);
+      const isAlive = observation.phase !== "gone";
+      if (isAlive) seen.add(observation.launchId);
       if (await isOrphan(ports, observation)) {
         if (await remove(ports, provider, region, observation, signal)) {
           orphans.push(observation.launchId);
         }
-      } else await keep(ports, provider, observation, signal);
+      } else if (isAlive) await keep(ports, provider, observation, signal);
     }
     cursor = page.value.next;
   } while (cursor !== undefined);

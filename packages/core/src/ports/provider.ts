@@ -91,6 +91,8 @@ export interface Traits {
 export type Preparation =
   | { readonly state: "ready" }
   | { readonly state: "building"; readonly retryAfterMs: number; readonly detail: string }
+  /** The provider can't be reached now, so nobody knows. */
+  | { readonly state: "unavailable"; readonly retryAfterMs: number; readonly detail: string }
   | { readonly state: "failed"; readonly detail: string };
 
 /** Freezing in place: processes, memory and the launch id survive. */
@@ -118,7 +120,10 @@ export interface Provider {
   launch(request: LaunchRequest, signal: AbortSignal): Promise<Observation>;
   /** Phase `gone`, never a throw, when there is no such instance. */
   inspect(instance: InstanceRef, signal: AbortSignal): Promise<Observation>;
-  /** Every instance of this stage in the region, whatever its phase; `undefined` starts. */
+  /**
+   * Every instance of this stage in the region, whatever its phase; `undefined` starts. One that
+   * has ended is listed as `gone` for as long as something of it is left to `terminate`.
+   */
   list(region: string, cursor: Cursor | undefined, signal: AbortSignal): Promise<Page<Observation>>;
   /** Removes the instance and all that belongs to it. Succeeds if it is already gone. */
   terminate(instance: InstanceRef, signal: AbortSignal): Promise<void>;
