@@ -14,10 +14,6 @@ const REGISTRY_WAIT_MS = 10_000;
 /** How long a running pull may be silent, milliseconds. */
 const PULL_SILENCE_MS = 60_000;
 
-/** Mirrors for hosts that are not Debian themselves. Source: debian.org/mirror, read 2026-11-25. */
-const DEBIAN = "http://deb.debian.org/debian";
-const DEBIAN_SECURITY = "http://deb.debian.org/debian-security";
-
 /**
  * Makes sure that the engine has the image that Dockerfiles start from: takes the one that is
  * there, else pulls it, else makes a minimal Debian with mmdebstrap and imports it under `name`.
@@ -144,7 +140,7 @@ async function makeImage(options: MakeOptions, signal?: AbortSignal): Promise<vo
 
 /** The choices of Debian's own slim images, and a list of sources that holds nothing of the host. */
 async function mmdebstrapArguments(suite: string, archive: string): Promise<string[]> {
-  const { mirror, security } = await hostMirrors();
+  const sources = await sourcesFor(suite);
   const dateChecks = await hostDateChecks();
   return [
     "--mode=root",
@@ -164,22 +160,27 @@ async function mmdebstrapArguments(suite: string, archive: string): Promise<stri
     '--customize-hook=: > "$1/etc/resolv.conf"; rm -f "$1/etc/hostname"',
     suite,
     archive,
-    `deb ${mirror} ${suite} main`,
-    `deb ${mirror} ${suite}-updates main`,
-    `deb ${security} ${suite}-security main`,
+    ...sources,
   ];
 }
 
-/** The Debian mirrors that this host uses itself: near, and known to be reachable. */
-async function hostMirrors(): Promise<{ mirror: string; security: string }> {
+/**
+ * The Debian mirrors that this host uses itself: near, and known to be reachable. A host that has
+ * none, Ubuntu for one, leaves the choice to mmdebstrap, which knows Debian's own.
+ */
+async function sourcesFor(suite: string): Promise<readonly string[]> {
   const listed = await run("apt-get", ["indextargets", "--format", "$(SITE)"]).catch(() => "");
   // A site with a user and a password stays on the host.
   const sites = listed.split("\n").filter((site) => /^https?:\/\/[^@\s]+$/.test(site));
   const find = (path: RegExp) => sites.find((site) => path.test(site));
-  return {
-    mirror: find(/\/debian\/?$/) ?? DEBIAN,
-    security: find(/\/debian-security\/?$/) ?? DEBIAN_SECURITY,
-  };
+  const mirror = find(/\/debian\/?$/);
+  const security = find(/\/debian-security\/?$/);
+  if (mirror === undefined) return [];
+  return [
+    `deb ${mirror} ${suite} main`,
+    `deb ${mirror} ${suite}-updates main`,
+    ...(security === undefined ? [] : [`deb ${security} ${suite}-security main`]),
+  ];
 }
 
 /** A frozen mirror is a property of the mirror, so its host's date checks go with it. */
