@@ -10,7 +10,10 @@ export interface Page<Item> {
   readonly next: Cursor | undefined;
 }
 
-/** A counter moved in the same write. Counters start at 0 and never fall below it. */
+/**
+ * A counter moved in the same write, each at most once per change. Counters start at 0; lowering one
+ * that is 0 leaves it there.
+ */
 export interface CounterMove {
   readonly counter: string;
   readonly add: 1 | -1;
@@ -24,7 +27,7 @@ export interface Once {
   readonly key: string;
   /** Hash of the request, so that another request under the same key is noticed. */
   readonly fingerprint: string;
-  /** After this instant the record may be forgotten. */
+  /** The record is kept up to and including this instant; a later create may replace it. */
   readonly keepUntilMs: EpochMs;
 }
 
@@ -83,7 +86,10 @@ export interface Store {
   /** Strongly consistent: sees every commit acknowledged before the call. */
   get(id: SandboxId): Promise<Sandbox | undefined>;
   /**
-   * Writes the change, durable when it returns.
+   * Writes the change, durable when it returns. A key that was used is reported before a quota that
+   * is full, so that a repeat at the limit is still known for one. An entry that is there already
+   * with the same content is accepted. The caller raises `version` by one and never changes the id,
+   * the tenant or the creation time.
    *
    * @throws version_conflict when the row is not at `before.version` any more, or exists already;
    *   quota_exceeded when a counter would pass its max; already_exists when the tenant has used
@@ -92,7 +98,11 @@ export interface Store {
   commit(change: Change): Promise<void>;
   /** What the tenant's idempotency key stands for. Strongly consistent. */
   recall(tenantId: TenantId, key: string, nowMs: EpochMs): Promise<OnceRecord | undefined>;
-  /** May be stale: whoever decides re-reads with `get`. A foreign cursor is invalid_request. */
+  /**
+   * May be stale: whoever decides re-reads with `get`.
+   *
+   * @throws invalid_request for a cursor of another list or order, and for a limit out of bounds.
+   */
   list(query: ListQuery): Promise<Page<Sandbox>>;
   /**
    * Ids whose `dueAtMs` is at or before `untilMs`, earliest first: resting rows for `expiry`,
