@@ -68,7 +68,7 @@ export function openForReading(dataDir: string): Pick<Sqlite, "store" | "close">
 /**
  * The only place where ports meet adapters.
  *
- * @param onCommit Told the id of every row that is not routable any more.
+ * @param onUnroutable Told the id of every sandbox that stops being routable, once committed.
  */
 export async function compose(
   config: Config,

@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type ApiPorts, createApp } from "@soulbox/api";
-import { createControlPlane, isLive, launchOf, type SandboxId } from "@soulbox/core";
+import { all, createControlPlane, launchOf, type SandboxId } from "@soulbox/core";
 import { attachGateway, createGateway, type Gateway, shouldUpgrade } from "@soulbox/gateway";
 import { HEADERS } from "@soulbox/protocol";
 import { nanoid } from "nanoid";
@@ -117,15 +117,11 @@ function listen(server: Server, { host, port }: Config): Promise<void> {
   });
 }
 
-/** Ids of every sandbox that is live, of every tenant. */
+/** Ids of every sandbox that has not come to its end, of every tenant. */
 export async function liveSandboxes({ ports }: Composition): Promise<readonly SandboxId[]> {
-  const ids: SandboxId[] = [];
-  let cursor: Parameters<typeof ports.store.list>[0]["cursor"];
-  do {
-    const states = ["pending", "running", "pausing", "paused", "resuming", "terminating"] as const;
-    const page = await ports.store.list({ tenantId: undefined, states, cursor, limit: 500 });
-    ids.push(...page.items.filter((row) => isLive(row.state) || row.dueAtMs).map((row) => row.id));
-    cursor = page.next;
-  } while (cursor !== undefined);
-  return ids;
+  const states = ["pending", "running", "pausing", "paused", "resuming", "terminating"] as const;
+  const rows = await all((cursor) =>
+    ports.store.list({ tenantId: undefined, states, cursor, limit: 500 }),
+  );
+  return rows.map((row) => row.id);
 }

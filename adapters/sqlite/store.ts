@@ -47,6 +47,7 @@ export function sqliteStore(connection: Connection): Store {
     counters: async () =>
       connection.read(() => {
         const rows = connection.prepare("SELECT name, value FROM counter").all();
+        // node:sqlite types rows as loose records; the statement names exactly these columns.
         return new Map((rows as unknown as Counter[]).map(({ name, value }) => [name, value]));
       }),
   };

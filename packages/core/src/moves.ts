@@ -115,7 +115,7 @@ async function terminate(
 }
 
 /** Commits an event only while the row is still in the very move that the effect was made for. */
-export function onSameMove(
+function onSameMove(
   ports: Ports,
   row: Sandbox,
   choose: (now: Sandbox) => SandboxEvent,
@@ -157,7 +157,7 @@ function call<Value>(
 }
 
 /** The next try of a move that failed: waits double from the shortest to the longest. */
-export function retryLater(row: Sandbox): SandboxEvent {
+function retryLater(row: Sandbox): SandboxEvent {
   const waitMs = Math.min(LIMITS.retryMsMin * 2 ** Math.min(row.tries, 20), LIMITS.retryMsMax);
   return { kind: "retry", waitMs: durationMs(waitMs) };
 }
